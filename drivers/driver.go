@@ -1,0 +1,189 @@
+// Package drivers is the contract between lkup and what runs machines. An
+// implementation lives in a folder of its own and passes the suite in
+// drivertest; that suite is the definition of "done" for a new driver.
+//
+// A driver obeys. Every choice - ports, sizes, paths, identity - is made
+// before it is called and stands in the [Machine].
+package drivers
+
+import (
+	"context"
+	"io"
+	"time"
+
+	"github.com/lkup/lkup/spec"
+)
+
+// Driver runs machines of one kind. Every method may be repeated: to create
+// what exists, start what runs, stop what is stopped or delete what is gone is
+// success. Methods may be called concurrently for different machines, never
+// for the same one. A cancelled ctx ends waiting, never a guest.
+type Driver interface {
+	// Create makes what must exist before the first start, below m.Dir, which
+	// exists and is empty but for files that lkup wrote.
+	Create(ctx context.Context, m Machine) error
+	// Start starts the machine and returns once its process runs on its own,
+	// so that it outlives the caller. It does not wait for the guest. It
+	// starts the machine with exactly what m says, which may differ from
+	// what earlier starts were given.
+	Start(ctx context.Context, m Machine) error
+	// Stop ends the machine by the gentlest means that works within grace,
+	// and says which one did. It signals only a process proven to be m's.
+	Stop(ctx context.Context, m Machine, grace time.Duration) (StopReport, error)
+	// Delete removes all that Create and Start made outside of m.Dir, and may
+	// empty m.Dir. It refuses while the machine runs.
+	Delete(ctx context.Context, m Machine) error
+	// Status asks the world, not a record of it. A machine that was never
+	// created has state Absent, without an error.
+	Status(ctx context.Context, m Machine) (Status, error)
+}
+
+// Machine is a VM with every choice made.
+type Machine struct {
+	Address spec.Address
+	ID      string // 8 hex characters
+	Name    string // the guest's hostname
+	Nonce   string // stands in the process's command line and proves that it is ours
+	Dir     string // the instance's own directory: disks, logs, pid file
+	RunDir  string // for sockets; short, mode 0700
+
+	Arch   string // GOARCH of the guest
+	CPUs   int
+	Memory int // MiB
+	MAC    string
+
+	Boot   Boot
+	Ports  []Port
+	Shares []Share
+}
+
+// Boot says what the machine boots from: a kernel, or the first disk.
+type Boot struct {
+	Kernel string // path
+	// Initrds are cpio archives or compressed ones that the kernel sees as
+	// one, in this order.
+	Initrds []string
+	Cmdline string
+	Disks   []Disk
+}
+
+// Disk is a disk image that the machine may write to.
+type Disk struct {
+	Path   string
+	Format string // raw or qcow2; never probed
+}
+
+// Port is a forward with its host port chosen. Address is never empty.
+type Port struct {
+	Address  string
+	Host     int
+	Guest    int
+	Protocol string // tcp or udp
+}
+
+// Share is a host directory that the guest mounts by Tag.
+type Share struct {
+	Tag      string
+	Host     string // absolute
+	Guest    string
+	ReadOnly bool
+}
+
+// ConsoleLog is the file, below m.Dir, that every driver writes the guest's
+// console to, across restarts, in full.
+const ConsoleLog = "console.log"
+
+// State is what a machine does now.
+type State string
+
+// The states of a machine.
+const (
+	Absent  State = "absent"  // never created, or deleted
+	Stopped State = "stopped" // created; no process
+	Running State = "running"
+	Paused  State = "paused"
+	// Unknown: a process is there that may or may not be the machine's. The
+	// driver will not touch it, and Detail says why.
+	Unknown State = "unknown"
+)
+
+// Status is what a driver sees of a machine.
+type Status struct {
+	State   State
+	Detail  string    // for people; may be empty
+	PID     int       // of the machine's process; 0 unless it runs
+	Started time.Time // of that process; zero unless it runs
+	// Ports are the host ports that the running machine really holds.
+	Ports []Port
+	// Memory is the RAM that the running machine was started with, in MiB; 0 if unknown.
+	Memory int
+}
+
+// StopReport says how a machine was stopped.
+type StopReport struct {
+	By   StopStep
+	Took time.Duration
+}
+
+// StopStep is a rung of the stop ladder.
+type StopStep string
+
+// The rungs, gentlest first. Drivers without one of them skip it.
+const (
+	StopNone  StopStep = ""      // it was not running
+	StopGuest StopStep = "guest" // the guest was asked, by SSH or an agent
+	StopACPI  StopStep = "acpi"  // the power button
+	StopQuit  StopStep = "quit"  // the hypervisor was told to quit
+	StopTERM  StopStep = "SIGTERM"
+	StopKILL  StopStep = "SIGKILL"
+)
+
+// Consoler gives a machine's console to a person.
+type Consoler interface {
+	// Console attaches to the running machine's console: reads what the guest
+	// writes from now on, writes what the user types. One at a time.
+	Console(ctx context.Context, m Machine) (io.ReadWriteCloser, error)
+}
+
+// CommandLiner shows what would be run, or was, to start a machine.
+type CommandLiner interface {
+	// CommandLine is quoted for a POSIX shell and reproduces the start by hand.
+	CommandLine(m Machine) string
+}
+
+// Checker finds, before anything is done, what this driver cannot do.
+type Checker interface {
+	// Check returns one problem for each attribute of vm that this driver or
+	// this host cannot satisfy.
+	Check(vm spec.VM) []Problem
+}
+
+// Problem is one thing that a driver cannot do.
+type Problem struct {
+	Attribute string // a key of vm.Origins
+	Summary   string
+	Hint      string // what to type
+}
+
+// Doctor looks at the host.
+type Doctor interface {
+	Diagnose(ctx context.Context) []Finding
+}
+
+// Finding is one line of `lkup doctor`.
+type Finding struct {
+	Name   string // "qemu-system-x86_64", "accelerator"
+	Level  Level
+	Detail string // what was found
+	Hint   string // what to type to mend it; empty if nothing
+}
+
+// Level says how bad a finding is.
+type Level string
+
+// The levels.
+const (
+	OK   Level = "ok"
+	Warn Level = "warn" // works, but worse than it could
+	Fail Level = "fail" // machines cannot run
+)

@@ -1,0 +1,77 @@
+// Package guest is what host and guest agree on: the settings that lkup gives
+// a VM at start, and the lines by which its init tells how far it has come.
+// The program itself is lkup-init, in a folder of its own, which runs as
+// process 1.
+//
+// Settings reach the guest as a file in a cpio archive behind the shared
+// initrd. They hold the VM's keys, so the archive is private to the VM.
+package guest
+
+import (
+	"fmt"
+	"strings"
+)
+
+// ConfigPath is where the settings lie in the guest's root, as JSON.
+const ConfigPath = "/lkup/config.json"
+
+// FormatVersion is the settings' format. An init refuses a newer one.
+const FormatVersion = 1
+
+// Config is a VM's settings.
+type Config struct {
+	FormatVersion  int               `json:"format_version"`
+	Hostname       string            `json:"hostname"`
+	HostKey        string            `json:"host_key"`        // private, OpenSSH PEM
+	AuthorizedKeys []string          `json:"authorized_keys"` // lines as in authorized_keys
+	Env            map[string]string `json:"env,omitempty"`   // for services, exec and shells
+	Interfaces     []Interface       `json:"interfaces,omitempty"`
+	Hosts          map[string]string `json:"hosts,omitempty"` // name -> address, for /etc/hosts
+	DNS            []string          `json:"dns,omitempty"`
+	Shares         []Share           `json:"shares,omitempty"`
+	// Time is the host's clock when the settings were written, in Unix
+	// seconds; used only where the guest has no working RTC.
+	Time int64 `json:"time,omitempty"`
+}
+
+// Interface is a network interface with a fixed address.
+type Interface struct {
+	MAC     string `json:"mac"`
+	Address string `json:"address"`           // CIDR: 10.0.2.15/24
+	Gateway string `json:"gateway,omitempty"` // IPv4
+}
+
+// Share is a 9p share to mount.
+type Share struct {
+	Tag      string `json:"tag"`
+	Path     string `json:"path"` // absolute, in the guest
+	ReadOnly bool   `json:"read_only,omitempty"`
+}
+
+// Stage is how far a guest has come.
+type Stage string
+
+// The stages that init announces, in order.
+const (
+	StageInit    Stage = "init"    // process 1 runs
+	StageNetwork Stage = "network" // interfaces are up
+	StageSSH     Stage = "ssh"     // the SSH server listens
+	StageUp      Stage = "up"      // onboot has run and all services are started
+)
+
+const marker = "lkup-init: stage "
+
+// Marker is the console line that announces a stage.
+func Marker(s Stage) string { return fmt.Sprintf("%s%s", marker, s) }
+
+// ParseMarker reads a console line. The guest wrote it, so it may lie: it is
+// good for showing progress and for knowing when to try, never as proof.
+func ParseMarker(line string) (Stage, bool) {
+	_, rest, found := strings.Cut(line, marker)
+	switch s := Stage(strings.TrimSpace(rest)); s {
+	case StageInit, StageNetwork, StageSSH, StageUp:
+		return s, found
+	default:
+		return "", false
+	}
+}

@@ -1,0 +1,78 @@
+// Package layout computes every path that lkup uses on the host, once, from
+// the environment it is given. It touches no disk.
+package layout
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"path/filepath"
+	"strconv"
+)
+
+// Layout is where lkup keeps things on this host.
+type Layout struct {
+	State   string // what must not be lost: stacks, volumes
+	Cache   string // what can be fetched or built again
+	Runtime string // sockets; gone after a reboot
+	Config  string // the user's settings
+}
+
+// New reads LKUP_STATE_DIR, LKUP_CACHE_DIR and LKUP_RUNTIME_DIR, else the XDG
+// variables, else their defaults below home. getenv is os.Getenv.
+func New(getenv func(string) string, home, tempDir string, uid int) Layout {
+	pick := func(own, xdg, fallback string) string {
+		if v := getenv(own); v != "" {
+			return v
+		}
+		if v := getenv(xdg); v != "" && filepath.IsAbs(v) {
+			return filepath.Join(v, "lkup")
+		}
+		return fallback
+	}
+	return Layout{
+		State:   pick("LKUP_STATE_DIR", "XDG_STATE_HOME", filepath.Join(home, ".local", "state", "lkup")),
+		Cache:   pick("LKUP_CACHE_DIR", "XDG_CACHE_HOME", filepath.Join(home, ".cache", "lkup")),
+		Runtime: pick("LKUP_RUNTIME_DIR", "XDG_RUNTIME_DIR", filepath.Join(tempDir, "lkup-"+strconv.Itoa(uid))),
+		Config:  pick("LKUP_CONFIG_DIR", "XDG_CONFIG_HOME", filepath.Join(home, ".config", "lkup")),
+	}
+}
+
+// Stack is where one stack keeps things.
+type Stack struct {
+	ID  string // <name>-<hash of the project's directory>
+	Dir string // below State
+	Run string // below Runtime; short, because socket paths end at 104 bytes
+}
+
+// Stack gives the paths of a stack. project is the absolute, symlink-free path
+// of its directory.
+func (l Layout) Stack(name, project string) Stack {
+	sum := sha256.Sum256([]byte(project))
+	hash := hex.EncodeToString(sum[:4])
+	return Stack{
+		ID:  name + "-" + hash,
+		Dir: filepath.Join(l.State, "stacks", name+"-"+hash),
+		Run: filepath.Join(l.Runtime, hash),
+	}
+}
+
+// Stacks is the folder that holds one folder per stack.
+func (l Layout) Stacks() string { return filepath.Join(l.State, "stacks") }
+
+// StateFile, Journal and Lock are the stack's records.
+func (s Stack) StateFile() string { return filepath.Join(s.Dir, "state.json") }
+
+// Journal is the list of effects under way.
+func (s Stack) Journal() string { return filepath.Join(s.Dir, "journal.jsonl") }
+
+// Lock is the file that is locked, and never renamed.
+func (s Stack) Lock() string { return filepath.Join(s.Dir, "lock") }
+
+// Instance is the directory of one instance.
+func (s Stack) Instance(id string) string { return filepath.Join(s.Dir, "instances", id) }
+
+// Manifest describes an instance from within its own directory.
+func (s Stack) Manifest(id string) string { return filepath.Join(s.Instance(id), "manifest.json") }
+
+// RunDir is where an instance's sockets lie.
+func (s Stack) RunDir(id string) string { return filepath.Join(s.Run, id) }

@@ -1,0 +1,173 @@
+// Package planner decides. Given what is wanted (a spec.Stack, with its images
+// pinned) and what is there (an Inventory), it says what must be done, in what
+// order, and why.
+//
+// It is pure: no clock, no I/O, no randomness, no errors. The same input gives
+// the same Plan, byte for byte.
+package planner
+
+import (
+	"github.com/lkup/lkup/drivers"
+	"github.com/lkup/lkup/sources"
+	"github.com/lkup/lkup/spec"
+)
+
+// Input is all that a plan depends on.
+type Input struct {
+	Stack *spec.Stack
+	// Digests holds the pinned digest of each image that a VM of the stack
+	// uses. A missing one is shown as known after apply.
+	Digests map[spec.Address]sources.Digest
+	// Drivers says what "auto" means here: VM address -> driver name.
+	Drivers   map[spec.Address]string
+	Inventory Inventory
+	// Targets, if any, restrict the plan to these addresses and what they
+	// depend on. "vm.web" covers every instance of it.
+	Targets []spec.Address
+	// Destroy plans the removal of everything (of the targets and what
+	// depends on them, if there are any).
+	Destroy bool
+}
+
+// Inventory is all instances of a stack, now.
+type Inventory map[spec.Address]Instance
+
+// Instance is a VM that exists: the spec last applied, and what was observed.
+type Instance struct {
+	Address spec.Address
+	ID      string
+	Applied spec.VM
+	Digest  sources.Digest // of the image it was made from
+	Driver  string         // never "auto"
+	Status  drivers.Status
+	// Proven says that the process which runs now was seen ready after it
+	// started. A running instance that is not proven is started again, which
+	// leaves its process alone and proves it.
+	Proven bool
+	// Created is false for an instance that was recorded but whose creation
+	// never finished.
+	Created bool
+}
+
+// Plan is a decision, ready to be shown, saved and executed. It leaves no
+// choice to whoever executes it.
+type Plan struct {
+	// Steps has one entry per VM, wanted or there, sorted by address; NoOp ones too.
+	Steps []Step `json:"steps"`
+	// Ops are the executable halves of the steps, in an order that respects
+	// After. An op starts when all ops of its After have succeeded; if one of
+	// those failed or was skipped, it is skipped.
+	Ops []Op `json:"ops"`
+	// Outputs are the outputs' new values.
+	Outputs []OutputChange `json:"outputs,omitempty"`
+}
+
+// Empty reports whether executing the plan would change nothing at all, state included.
+func (p *Plan) Empty() bool {
+	for _, s := range p.Steps {
+		if s.Action != NoOp {
+			return false
+		}
+	}
+	return true
+}
+
+// Step is what happens to one VM.
+type Step struct {
+	Address spec.Address `json:"address"`
+	Action  Action       `json:"action"`
+	// ID is the instance's, empty for one that is still to be created.
+	ID     string         `json:"id,omitempty"`
+	Driver string         `json:"driver,omitempty"`
+	Digest sources.Digest `json:"digest,omitempty"` // of the wanted image
+	// Want is the VM as it shall be; nil when the step deletes it.
+	Want *spec.VM `json:"want,omitempty"`
+	// Have is the VM as last applied; nil when there is none.
+	Have    *spec.VM `json:"have,omitempty"`
+	Changes []Change `json:"changes,omitempty"`
+	Causes  []Cause  `json:"causes,omitempty"`
+}
+
+// Action is the verb of a step.
+type Action string
+
+// The actions.
+const (
+	NoOp    Action = "no-op"
+	Create  Action = "create"  // and start, unless it shall not run
+	Start   Action = "start"   // it exists but does not run, or was never proved ready
+	Update  Action = "update"  // only the record changes; the guest is not touched
+	Restart Action = "restart" // stop, then start with the new settings; disks stay
+	Replace Action = "replace" // delete, then create
+	Stop    Action = "stop"    // it shall exist and not run
+	Delete  Action = "delete"
+)
+
+// Change is one attribute that differs.
+type Change struct {
+	Attribute string   `json:"attribute"` // as in spec.VM.Origins; "image" for a new digest
+	Old       string   `json:"old,omitempty"`
+	New       string   `json:"new,omitempty"`
+	Unknown   bool     `json:"unknown,omitempty"` // New is known after apply
+	Effect    Effect   `json:"effect"`
+	Origin    spec.Pos `json:"origin"` // where New was written; zero if it was removed
+}
+
+// Effect is what a changed attribute costs.
+type Effect string
+
+// The effects, cheapest first.
+const (
+	EffectNone    Effect = "none"
+	EffectLive    Effect = "live"
+	EffectRestart Effect = "restart"
+	EffectReplace Effect = "replace"
+)
+
+// Cause is why a step is in the plan.
+type Cause struct {
+	Kind   CauseKind `json:"kind"`
+	Detail string    `json:"detail"` // one clause for people: `memory 256MiB -> 512MiB`
+	Origin spec.Pos  `json:"origin"` // zero if no line of the stack files says so
+}
+
+// CauseKind tells causes apart for programs.
+type CauseKind string
+
+// The kinds of cause.
+const (
+	CauseNew        CauseKind = "new"        // in the stack files, and not there
+	CauseGone       CauseKind = "gone"       // there, and no longer in the stack files
+	CauseChange     CauseKind = "change"     // an attribute differs
+	CauseDrift      CauseKind = "drift"      // the world changed behind lkup's back
+	CauseUnproven   CauseKind = "unproven"   // an earlier apply did not see it ready
+	CauseUnfinished CauseKind = "unfinished" // an earlier apply did not finish creating it
+	CauseDestroy    CauseKind = "destroy"    // the user asked for its removal
+)
+
+// Op is one executable half of a step.
+type Op struct {
+	Step  int   `json:"step"` // index into Steps
+	Phase Phase `json:"phase"`
+	After []int `json:"after,omitempty"` // indices into Ops, all smaller than this one's
+}
+
+// Phase says which half of a step an op is.
+type Phase string
+
+// The phases. Down stops the instance, and deletes it if the step's action is
+// Replace or Delete. Up creates it, if the action is Create or Replace, then
+// starts it and proves that it is ready. Record only writes the state.
+const (
+	Down   Phase = "down"
+	Up     Phase = "up"
+	Record Phase = "record"
+)
+
+// OutputChange is an output before and after.
+type OutputChange struct {
+	Name  string `json:"name"`
+	Old   any    `json:"old,omitempty"`
+	New   any    `json:"new,omitempty"`
+	Known bool   `json:"known"`
+}

@@ -1,0 +1,84 @@
+// Package reconciler turns plans into running machines. Observe reads the
+// world into an inventory, Apply executes a plan. It decides nothing: what to
+// do stands in the plan, how a machine is run in the driver, how a value looks
+// in the views that receive its events.
+package reconciler
+
+import (
+	"context"
+	"io"
+	"time"
+
+	"github.com/lkup/lkup/drivers"
+	"github.com/lkup/lkup/sources"
+	"github.com/lkup/lkup/spec"
+)
+
+// Images brings artifacts here.
+type Images interface {
+	Fetch(ctx context.Context, img spec.Image, d sources.Digest, report sources.Report) (sources.Artifact, error)
+}
+
+// Access is how lkup gets into guests. An implementation makes keys on the
+// host, puts them into the guest's settings, and trusts nothing else.
+type Access interface {
+	// Prepare writes the VM's keys and settings below m.Dir and returns what
+	// must follow the image's initrds. It is called before every start.
+	Prepare(ctx context.Context, m drivers.Machine, vm spec.VM) (initrds []string, err error)
+	// Dial opens one connection to the guest's SSH server, checks its host key,
+	// and gives up when ctx ends. It tries once.
+	Dial(ctx context.Context, m drivers.Machine) (Guest, error)
+}
+
+// Guest is an open connection into a guest. It is safe for concurrent use.
+type Guest interface {
+	// Run runs a command and returns its exit status and its combined output,
+	// at most 64 KiB of it.
+	Run(ctx context.Context, command []string) (status int, output []byte, err error)
+	// DialTCP connects to an address as seen by the guest.
+	DialTCP(ctx context.Context, address string) (io.ReadWriteCloser, error)
+	Close() error
+}
+
+// Event is one fact during Apply. The receiver is called from several
+// goroutines at once.
+type Event struct {
+	Time    time.Time
+	Address spec.Address // empty for facts about the whole plan
+	Kind    EventKind
+	Stage   Stage             // for StageReached
+	Op      string            // for OpStarted, OpDone, OpFailed, OpSkipped: "create", "start", "stop", "delete", ...
+	Took    time.Duration     // for OpDone and StageReached: since the op started
+	Detail  string            // for people
+	Report  *sources.Progress // for Downloading
+	Stop    drivers.StopReport
+	Err     error
+}
+
+// EventKind tells events apart.
+type EventKind string
+
+// The kinds of event.
+const (
+	OpStarted    EventKind = "started"
+	StageReached EventKind = "stage"
+	OpDone       EventKind = "done"
+	OpFailed     EventKind = "failed"
+	OpSkipped    EventKind = "skipped" // because something it depends on failed, or on Ctrl-C
+	Downloading  EventKind = "progress"
+	Warning      EventKind = "warning"
+)
+
+// Stage is how far a machine has come on its way to ready.
+type Stage string
+
+// The stages, in order. A guest without lkup's init skips some.
+const (
+	StageImage   Stage = "image" // the artifact is here
+	StageProcess Stage = "process"
+	StageKernel  Stage = "kernel"
+	StageInit    Stage = "init"
+	StageNetwork Stage = "network"
+	StageSSH     Stage = "ssh"
+	StageReady   Stage = "ready"
+)

@@ -1,0 +1,139 @@
+// Package spec says what the user asks for. It turns the stack files of one
+// directory into a [Stack], or into diagnostics that name every mistake at
+// once, each with its range.
+//
+// It is pure: it reads through the fs.FS it is given and nothing else, starts
+// no process, opens no connection and knows no clock. The same files and
+// inputs always give the same Stack.
+package spec
+
+import (
+	"fmt"
+	"time"
+)
+
+// Address names one object of a stack as the user would write it:
+// vm.db, vm.web["blue"], vm.worker[0], image.debian, template.web.
+type Address string
+
+// Pos is a place in a stack file. Line and Column count from 1.
+type Pos struct {
+	File   string `json:"file"` // relative to the project
+	Line   int    `json:"line"`
+	Column int    `json:"column"`
+}
+
+// String is file:line, the form that editors and terminals link.
+func (p Pos) String() string {
+	if p.File == "" {
+		return ""
+	}
+	return fmt.Sprintf("%s:%d", p.File, p.Line)
+}
+
+// Stack is everything the stack files of one directory ask for. It is complete
+// and checked: every reference resolves, no two VMs ask for one host port, and
+// dependencies have no cycle.
+type Stack struct {
+	Name    string
+	Images  map[Address]Image // image and template blocks
+	VMs     map[Address]VM    // one entry per instance of for_each and count
+	Outputs map[string]Output
+	// Files are the files that the evaluation read, stack files included,
+	// relative to the project and sorted.
+	Files []string
+}
+
+// Image is an image or a template block: where bootable files come from.
+// Exactly one of Source and Template is set.
+type Image struct {
+	Address  Address
+	Source   string    // "file:disk.qcow2", "https://...": a ref as written
+	SHA256   string    // hex, when the user pins it
+	Template *Template // a LinuxKit image built here
+	Origin   Pos
+}
+
+// Template asks for a LinuxKit image. Exactly one of File and Builtin is set.
+type Template struct {
+	File    string // a YAML file, relative to the project
+	Builtin string // a template that lkup brings, such as "minimal"
+	Vars    map[string]string
+}
+
+// VM is one wanted machine. It is also what the state remembers as last
+// applied, so its JSON form is part of the state's format.
+type VM struct {
+	Address   Address           `json:"address"`
+	Name      string            `json:"name"`   // the hostname: web, web-blue, worker-0
+	Image     Address           `json:"image"`  // key in Stack.Images
+	Driver    string            `json:"driver"` // "auto", "qemu", ...
+	CPUs      int               `json:"cpus"`
+	Memory    int               `json:"memory"` // MiB
+	Running   bool              `json:"running"`
+	Ports     []Port            `json:"ports,omitempty"`  // sorted by Guest, Protocol
+	Shares    []Share           `json:"shares,omitempty"` // sorted by Guest
+	Env       map[string]string `json:"env,omitempty"`
+	Cmdline   string            `json:"cmdline,omitempty"`    // added to the image's own
+	DependsOn []Address         `json:"depends_on,omitempty"` // VMs, explicit or referred to; sorted
+	Ready     Ready             `json:"ready"`
+
+	// Unknown lists the attributes, as in Origins, whose value is known only
+	// after apply because it contains a host port that nobody has chosen yet.
+	// Such an attribute holds its zero value.
+	Unknown []string `json:"-"`
+	// Origins says where each attribute was written. Keys are attribute
+	// paths: "memory", "env.DB_HOST", "port[80]", "share[/srv/www]", "ready",
+	// and "" for the block itself.
+	Origins map[string]Pos `json:"-"`
+}
+
+// Port forwards a port of the host to one of the guest.
+type Port struct {
+	Guest    int    `json:"guest"`
+	Host     int    `json:"host"`           // 0: auto, and not chosen yet
+	Auto     bool   `json:"auto,omitempty"` // lkup chose Host, or will
+	Address  string `json:"address"`        // of the host; 127.0.0.1 unless the file says otherwise
+	Protocol string `json:"protocol"`       // tcp or udp
+}
+
+// Share shows a directory of the host in the guest.
+type Share struct {
+	Host     string `json:"host"`  // as written: relative to the project, or absolute
+	Guest    string `json:"guest"` // absolute
+	ReadOnly bool   `json:"read_only,omitempty"`
+}
+
+// Ready lists what must hold before a VM counts as ready. All given probes
+// must pass within Timeout. With none, a VM is ready when SSH answers, or, if
+// its image takes no key of ours, when its process runs.
+type Ready struct {
+	TCP     int           `json:"tcp,omitempty"`  // a guest port that accepts
+	HTTP    string        `json:"http,omitempty"` // a URL as seen in the guest that answers 2xx or 3xx
+	Exec    []string      `json:"exec,omitempty"` // a command in the guest that exits with 0
+	Log     string        `json:"log,omitempty"`  // an RE2 pattern that a console line matches
+	SSH     bool          `json:"ssh,omitempty"`
+	Timeout time.Duration `json:"timeout"` // nanoseconds in JSON
+}
+
+// Output is a value for the user. Known is false while it depends on something
+// that only apply decides.
+type Output struct {
+	Name        string
+	Description string
+	Value       any // string, float64, bool, nil, []any, map[string]any
+	Known       bool
+	Origin      Pos
+}
+
+// Facts are choices made before this evaluation that expressions may refer to.
+type Facts struct {
+	// HostPorts holds the port that lkup chose for each auto port.
+	HostPorts map[Address]map[PortKey]int
+}
+
+// PortKey identifies a port within a VM.
+type PortKey struct {
+	Guest    int
+	Protocol string
+}
