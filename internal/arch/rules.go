@@ -1,0 +1,74 @@
+package arch
+
+// Module is the module's path.
+const Module = "github.com/lkup/lkup"
+
+// Rule is what one package may import.
+type Rule struct {
+	Package string   // folder, relative to the module
+	Ours    []string // packages of this module that it may import; "*" for all
+	Never   []string // capabilities, as in [Capabilities], that it must not have
+}
+
+// Capabilities are the powers that a package can be denied, by the name that
+// the table uses for them.
+func Capabilities() map[string]Capability {
+	return map[string]Capability{
+		"os":       {Imports: []string{"os", "syscall", "golang.org/x/sys"}},
+		"net":      {Imports: []string{"net"}, Except: []string{"net/netip", "net/url"}},
+		"exec":     {Imports: []string{"os/exec"}},
+		"io":       {Imports: []string{"io"}},
+		"log":      {Imports: []string{"log"}},
+		"rand":     {Imports: []string{"math/rand", "crypto/rand"}},
+		"hcl":      {Imports: []string{"github.com/hashicorp/hcl", "github.com/zclconf/go-cty"}},
+		"terminal": {Imports: []string{"golang.org/x/term", "github.com/alecthomas/kong"}},
+		"clock": {Imports: nil, Time: []string{
+			"Now", "Since", "Until", "Sleep", "After", "AfterFunc", "Tick", "NewTimer", "NewTicker",
+		}},
+	}
+}
+
+// Capability is a power that comes with imports, or with functions of package time.
+type Capability struct {
+	Imports []string // import paths; each covers what lies below it
+	Except  []string // import paths below those that are harmless
+	Time    []string // functions of package time
+}
+
+// Rules is the import table. ARCHITECTURE.md shows it; a test keeps the two equal.
+func Rules() []Rule {
+	pure := []string{"os", "net", "exec", "log", "clock"}
+	driver := []string{"drivers", "spec"}
+	source := []string{"sources", "spec", "sources/store", "guest", "guest/embedded"}
+	return []Rule{
+		{"spec", nil, pure},
+		{"drivers", []string{"spec"}, []string{"hcl", "os", "exec"}},
+		{"drivers/drivertest", driver, []string{"hcl"}},
+		{"drivers/fake", driver, []string{"hcl"}},
+		{"drivers/qemu", append([]string{"internal/process"}, driver...), []string{"hcl"}},
+		{"sources", []string{"spec"}, []string{"hcl", "os", "exec"}},
+		{"sources/store", source, []string{"hcl"}},
+		{"sources/apt", source, []string{"hcl"}},
+		{"sources/builtin", source, []string{"hcl"}},
+		{"sources/file", source, []string{"hcl"}},
+		{"linuxkit", source, []string{"hcl"}},
+		{"planner", []string{"spec", "drivers", "sources"}, append([]string{"hcl", "io", "rand"}, pure...)},
+		{"reconciler", []string{"spec", "planner", "drivers", "sources", "guest", "internal/state", "internal/layout"}, []string{"hcl", "terminal"}},
+		{"guest", nil, []string{"hcl", "os", "net", "exec", "clock"}},
+		{"guest/embedded", nil, []string{"hcl", "net", "exec"}},
+		{"guest/lkup-init", []string{"guest"}, []string{"hcl"}},
+		{"internal/layout", nil, append([]string{"hcl", "io"}, pure...)},
+		{"internal/process", nil, []string{"hcl", "terminal"}},
+		{"internal/ssh", []string{"spec", "drivers", "guest", "reconciler"}, []string{"hcl"}},
+		{"internal/state", []string{"spec", "planner", "drivers", "sources", "internal/layout"}, []string{"hcl", "terminal"}},
+		{"internal/view", []string{"spec", "planner", "reconciler", "drivers", "sources"}, []string{"os", "net", "exec", "clock"}},
+		{"internal/arch", nil, []string{"hcl", "os", "net", "exec", "clock"}},
+		{"internal/bench", nil, []string{"hcl"}},
+		{"cmd/lkup", []string{"*"}, nil},
+	}
+}
+
+// forbiddenNames are names that say nothing about what a package is for.
+func forbiddenNames() []string {
+	return []string{"util", "utils", "common", "helper", "helpers", "types", "constants", "pkg", "misc", "shared", "mock", "mocks"}
+}
