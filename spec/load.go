@@ -2,12 +2,17 @@ package spec
 
 import (
 	"io/fs"
+	"maps"
 
 	"github.com/hashicorp/hcl/v2"
+	"github.com/zclconf/go-cty/cty/function"
 )
 
 // Inputs are what an evaluation may depend on besides the files.
 type Inputs struct {
+	// Files names the stack files to read, at the root of the project; empty
+	// for all of them.
+	Files []string
 	// DefaultName is the stack's name when no stack block gives one: the
 	// base name of the project's directory.
 	DefaultName string
@@ -17,6 +22,8 @@ type Inputs struct {
 	Drivers []string
 	// Builtins are the names that template.builtin may have.
 	Builtins []string
+	// Sources are the schemes that image.source may have; nil if any will do.
+	Sources []string
 	// EnvVars, VarFiles and Vars give variables their values: the text of
 	// LKUP_VAR_x, files of assignments (later ones win), and --var. Each wins
 	// over those before it.
@@ -37,7 +44,61 @@ type VarFile struct {
 // returned files are for showing diagnostics with their source lines. With any
 // error among the diagnostics, the stack is nil.
 //
+// A host port among the facts that a stack file now asks for by number is
+// forgotten, and so chosen anew.
+//
 // project must not let a path escape it; os.Root.FS does this.
 func Load(project fs.FS, in Inputs) (*Stack, map[string]*hcl.File, hcl.Diagnostics) {
-	return nil, nil, nil
+	for {
+		e := evaluate(project, in)
+		files, diags := e.reader.files, e.sorted()
+		if len(e.claims.lost) > 0 {
+			in.Facts = in.Facts.without(e.claims.lost)
+			continue
+		}
+		if diags.HasErrors() {
+			return nil, files, diags
+		}
+		return e.stack, files, diags
+	}
+}
+
+// evaluate goes once from files to a stack: read, declare, link, order, evaluate.
+func evaluate(project fs.FS, in Inputs) *evaluator {
+	e := &evaluator{
+		report: newReport(),
+		in:     in,
+		reader: &reader{project: project, files: map[string]*hcl.File{}, read: map[string]bool{}},
+		stack:  &Stack{Images: map[Address]Image{}, VMs: map[Address]VM{}, Outputs: map[string]Output{}},
+	}
+	bodies := e.reader.stackBodies(e.report)
+	if len(bodies) == 0 {
+		return e
+	}
+	e.functions = newFunctions(e.reader)
+	e.declared = declare(bodies, e.report)
+	l := &linker{declarations: e.declared, report: e.report, functions: functionNames(e.functions)}
+	l.link()
+	e.identify()
+	e.collectGiven()
+	e.evaluateAll(order(e.declared.all(), e.report))
+	e.claims.settle(e.report)
+	e.warnUnused()
+	e.stack.Files = e.reader.names()
+	return e
+}
+
+// without gives facts that lack some host ports.
+func (f Facts) without(lost []claim) Facts {
+	out := Facts{HostPorts: maps.Clone(f.HostPorts)}
+	for _, c := range lost {
+		ports := maps.Clone(out.HostPorts[c.vm])
+		delete(ports, c.port.Key())
+		out.HostPorts[c.vm] = ports
+	}
+	return out
+}
+
+func functionNames(functions map[string]function.Function) []string {
+	return sortedKeys(functions)
 }

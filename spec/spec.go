@@ -82,9 +82,13 @@ type VM struct {
 	// after apply because it contains a host port that nobody has chosen yet.
 	// Such an attribute holds its zero value.
 	Unknown []string `json:"-"`
+	// Sensitive lists the attributes, as in Origins, whose value no screen
+	// may show, because a sensitive variable is in it. Sorted.
+	Sensitive []string `json:"sensitive,omitempty"`
 	// Origins says where each attribute was written. Keys are attribute
-	// paths: "memory", "env.DB_HOST", "port[80]", "share[/srv/www]", "ready",
-	// and "" for the block itself.
+	// paths: "memory", "env.DB_HOST", "port[80]", "port[53/udp]",
+	// "share[/srv/www]", "ready", "ready.timeout", "name" (for hostname), and
+	// "" for the block itself. An attribute left at its default has no entry.
 	Origins map[string]Pos `json:"-"`
 }
 
@@ -123,6 +127,7 @@ type Output struct {
 	Description string
 	Value       any // string, float64, bool, nil, []any, map[string]any
 	Known       bool
+	Sensitive   bool // no screen shows the value unless asked for it by name
 	Origin      Pos
 }
 

@@ -1,0 +1,158 @@
+package spec
+
+import (
+	"maps"
+	"slices"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/zclconf/go-cty/cty"
+)
+
+// node is one thing that expressions can refer to, or that refers to others:
+// a variable, a local, an image, a template, a vm, an output.
+type node struct {
+	kind, name string
+	block      *block
+	local      *argument // of a local, instead of the block
+	edges      []edge
+	// used says that something else refers to it.
+	used bool
+
+	value cty.Value
+	// tainted says that a mistake is behind this value, so that what is
+	// unknown about it is no second mistake.
+	tainted bool
+	// instances are a vm's, in the order of its keys; keys are for_each's.
+	instances []Address
+	keys      []string
+	// behind are the VMs that the value was made from.
+	behind map[behind]bool
+}
+
+// edge is a reference from one node to another.
+type edge struct {
+	to *node
+	at hcl.Range
+	// instance is the one VM that is meant, or empty for all of the block.
+	instance Address
+}
+
+type behind struct {
+	vm       *node
+	instance Address
+}
+
+func (n *node) address() Address {
+	switch n.kind {
+	case "variable":
+		return Address("var." + n.name)
+	default:
+		return Address(n.kind + "." + n.name)
+	}
+}
+
+// root is the first step of a reference to the node.
+func (n *node) root() string {
+	if n.kind == "variable" {
+		return "var"
+	}
+	return n.kind
+}
+
+func (n *node) at() hcl.Range {
+	if n.local != nil {
+		return n.local.at
+	}
+	return n.block.at
+}
+
+// every calls f for each argument of the node, with the block it stands in.
+func (n *node) every(f func(*block, *argument)) {
+	if n.local != nil {
+		f(nil, n.local)
+		return
+	}
+	n.block.every(f)
+}
+
+// repeats is "for_each", "count" or "".
+func (n *node) repeats() string {
+	for _, name := range []string{"for_each", "count"} {
+		if n.block != nil && n.block.args[name] != nil {
+			return name
+		}
+	}
+	return ""
+}
+
+// declarations is all that the stack files declare, by the root of a reference
+// and the name.
+type declarations struct {
+	stack *block
+	nodes map[string]map[string]*node
+}
+
+// roots are what a reference can start with, besides a for expression's own names.
+var roots = []string{"var", "local", "image", "template", "vm", "each", "count", "path", "stack"}
+
+// kinds are the blocks that become nodes.
+var kinds = []string{"variable", "image", "template", "vm", "output"}
+
+// declare sorts the blocks of all stack files, and finds names given twice.
+func declare(bodies []hcl.Body, rep *report) *declarations {
+	d := &declarations{nodes: map[string]map[string]*node{}}
+	for _, root := range append([]string{"output"}, roots...) {
+		d.nodes[root] = map[string]*node{}
+	}
+	for _, body := range bodies {
+		file := decode(body, fileSchema, body.MissingItemRange(), rep)
+		for _, s := range file.blocks["stack"] {
+			d.addStack(s, rep)
+		}
+		for _, locals := range file.blocks["locals"] {
+			for _, name := range slices.Sorted(maps.Keys(locals.args)) {
+				d.add(&node{kind: "local", name: name, local: locals.args[name]}, rep)
+			}
+		}
+		for _, kind := range kinds {
+			for _, b := range file.blocks[kind] {
+				if b.name != "" {
+					d.add(&node{kind: kind, name: b.name, block: b}, rep)
+				}
+			}
+		}
+	}
+	return d
+}
+
+func (d *declarations) addStack(s *block, rep *report) {
+	if d.stack != nil {
+		rep.fail(s.at, "Second stack block", "There is one already at %s. All files of a directory are one stack: join the two.", place(d.stack.at))
+		return
+	}
+	d.stack = s
+}
+
+func (d *declarations) add(n *node, rep *report) {
+	named := d.nodes[n.root()]
+	if first := named[n.name]; first != nil {
+		rep.fail(n.at(), "Duplicate "+n.kind, "%s is declared already at %s. Give one of them another name.", n.address(), place(first.at()))
+		return
+	}
+	named[n.name] = n
+}
+
+// all gives the nodes in a fixed order.
+func (d *declarations) all() []*node {
+	var all []*node
+	for _, root := range slices.Sorted(maps.Keys(d.nodes)) {
+		for _, name := range slices.Sorted(maps.Keys(d.nodes[root])) {
+			all = append(all, d.nodes[root][name])
+		}
+	}
+	return all
+}
+
+func (d *declarations) names(root string) []string {
+	return slices.Sorted(maps.Keys(d.nodes[root]))
+}

@@ -1,0 +1,110 @@
+package spec
+
+import (
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
+)
+
+// block is a block of a stack file, checked against its schema.
+type block struct {
+	schema *schema
+	name   string
+	at     hcl.Range // its header
+	args   map[string]*argument
+	blocks map[string][]*block
+}
+
+// argument is a name with an expression.
+type argument struct {
+	name string
+	at   hcl.Range // all of it
+	expr hcl.Expression
+	refs []reference
+	// wrong says that the expression names something that is not there. It is
+	// reported, and the expression is never evaluated.
+	wrong bool
+}
+
+// every calls f for each argument of b and of the blocks in it, in a fixed order.
+func (b *block) every(f func(*block, *argument)) {
+	for _, name := range slices.Sorted(maps.Keys(b.args)) {
+		f(b, b.args[name])
+	}
+	for _, kind := range slices.Sorted(maps.Keys(b.blocks)) {
+		for _, inner := range b.blocks[kind] {
+			inner.every(f)
+		}
+	}
+}
+
+// decode reads a body. at is the header of the block that it belongs to.
+func decode(body hcl.Body, s *schema, at hcl.Range, rep *report) *block {
+	b := &block{schema: s, at: at, args: map[string]*argument{}, blocks: map[string][]*block{}}
+	attrs, blocks := content(body, s, rep)
+	for _, attr := range attrs {
+		b.args[attr.Name] = &argument{name: attr.Name, at: attr.Range, expr: attr.Expr}
+	}
+	for _, inner := range blocks {
+		b.addBlock(inner, s.block(inner.Type), rep)
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.required)) {
+		if b.args[name] == nil {
+			rep.fail(at, "Missing "+name, "Every %s needs %q. Add: %s", s.name(), name, s.required[name])
+		}
+	}
+	return b
+}
+
+func (b *block) addBlock(raw *hcl.Block, s *schema, rep *report) {
+	inner := decode(raw.Body, s, headerOf(raw), rep)
+	if s.labelled && len(raw.Labels) > 0 {
+		inner.name = raw.Labels[0]
+		checkLabel(inner, raw.LabelRanges[0], rep)
+	}
+	if earlier := b.blocks[s.kind]; s.once && len(earlier) > 0 {
+		rep.fail(inner.at, "Second "+s.name(), "There is one already at %s. Join the two.", place(earlier[0].at))
+		return
+	}
+	b.blocks[s.kind] = append(b.blocks[s.kind], inner)
+}
+
+func checkLabel(b *block, at hcl.Range, rep *report) {
+	switch {
+	case b.schema.kind == "stack":
+		if !validHostLabel(b.name) {
+			rep.fail(at, "Invalid stack name",
+				"A stack's name is at most 63 lower case letters, digits and hyphens. Write: stack %q", offer(hostLabel(b.name), "shop"))
+		}
+	case !hclsyntax.ValidIdentifier(b.name):
+		rep.fail(at, "Invalid name",
+			"A name starts with a letter; letters, digits, _ and - may follow. Write: %s %q", b.schema.kind, offer(identifier(b.name), "main"))
+	}
+}
+
+func offer(name, otherwise string) string {
+	if name == "" || len(name) > 63 {
+		return otherwise
+	}
+	return name
+}
+
+// identifier makes a name that expressions can refer to.
+func identifier(text string) string {
+	return strings.TrimLeft(hostLabel(text), "0123456789-")
+}
+
+// headerOf is the block's first line up to the last label. JSON has no such
+// thing; there it is the label.
+func headerOf(raw *hcl.Block) hcl.Range {
+	if raw.DefRange.Filename == raw.TypeRange.Filename && raw.DefRange.Start == raw.TypeRange.Start {
+		return raw.DefRange
+	}
+	if len(raw.LabelRanges) > 0 {
+		return raw.LabelRanges[0]
+	}
+	return raw.DefRange
+}

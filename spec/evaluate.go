@@ -1,0 +1,185 @@
+package spec
+
+import (
+	"maps"
+	"slices"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/zclconf/go-cty/cty"
+	"github.com/zclconf/go-cty/cty/convert"
+	"github.com/zclconf/go-cty/cty/function"
+)
+
+// secret marks values that no screen should show.
+const secret = mark("sensitive")
+
+type mark string
+
+// evaluator turns declarations into a Stack, one node after the other, each
+// behind all that it refers to.
+type evaluator struct {
+	*report
+	declared  *declarations
+	in        Inputs
+	reader    *reader
+	functions map[string]function.Function
+	given     map[string]givenValue
+	stack     *Stack
+	claims    claims
+}
+
+func (e *evaluator) evaluateAll(nodes []*node) {
+	for _, n := range nodes {
+		inCycle := n.tainted
+		e.inherit(n)
+		if inCycle {
+			n.value = cty.DynamicVal
+			continue
+		}
+		e.evaluate(n)
+	}
+}
+
+// inherit passes on what n's dependencies know: mistakes, and VMs behind values.
+func (e *evaluator) inherit(n *node) {
+	n.behind = map[behind]bool{}
+	for _, edge := range n.edges {
+		n.tainted = n.tainted || edge.to.tainted
+		if edge.to.kind == "vm" {
+			n.behind[behind{edge.to, edge.instance}] = true
+			continue
+		}
+		maps.Copy(n.behind, edge.to.behind)
+	}
+}
+
+func (e *evaluator) evaluate(n *node) {
+	switch n.kind {
+	case "variable":
+		e.variable(n)
+	case "local":
+		n.value = e.localValue(n)
+	case "image":
+		e.image(n)
+	case "template":
+		e.template(n)
+	case "vm":
+		e.vm(n)
+	case "output":
+		e.output(n)
+	}
+}
+
+func (e *evaluator) localValue(n *node) cty.Value {
+	value, ok := e.value(n.local, e.scope(n))
+	if !ok {
+		n.tainted = true
+	}
+	return value
+}
+
+// scope holds the values of exactly what n refers to.
+func (e *evaluator) scope(n *node) *hcl.EvalContext {
+	values := map[string]map[string]cty.Value{
+		"path":  {"root": cty.StringVal(".")},
+		"stack": {"name": cty.StringVal(e.stack.Name)},
+	}
+	for _, edge := range n.edges {
+		root := edge.to.root()
+		if values[root] == nil {
+			values[root] = map[string]cty.Value{}
+		}
+		values[root][edge.to.name] = edge.to.value
+	}
+	ctx := &hcl.EvalContext{Variables: map[string]cty.Value{}, Functions: e.functions}
+	for root, named := range values {
+		ctx.Variables[root] = cty.ObjectVal(named)
+	}
+	return ctx
+}
+
+// constants is the scope of expressions that refer to nothing.
+func (e *evaluator) constants() *hcl.EvalContext {
+	return &hcl.EvalContext{Functions: e.functions}
+}
+
+// value evaluates an argument. After a mistake, which it reports, the value is
+// unknown and ok is false.
+func (e *evaluator) value(arg *argument, ctx *hcl.EvalContext) (v cty.Value, ok bool) {
+	if arg.wrong {
+		return cty.DynamicVal, false
+	}
+	v, diags := arg.expr.Value(ctx)
+	if diags.HasErrors() {
+		for _, d := range diags {
+			e.add(e.explain(d, arg))
+		}
+		return cty.DynamicVal, false
+	}
+	return v, true
+}
+
+// convert gives v the type that arg must have.
+func (e *evaluator) convert(arg *argument, v cty.Value, want cty.Type, ctx *hcl.EvalContext) (cty.Value, bool) {
+	out, err := convert.Convert(v, want)
+	if err != nil {
+		e.mistake(arg, ctx, "Wrong type", "%q must be %s: %s.", arg.name, typeName(want), err)
+		return cty.UnknownVal(want), false
+	}
+	return out, true
+}
+
+// mistake reports that an argument's value is wrong, and with which values of
+// what it refers to.
+func (e *evaluator) mistake(arg *argument, ctx *hcl.EvalContext, summary, detail string, args ...any) {
+	d := problem(hcl.DiagError, arg.expr.Range(), summary, detail, args...)
+	d.Expression, d.EvalContext = arg.expr, ctx
+	e.add(d)
+}
+
+func typeName(ty cty.Type) string {
+	switch ty {
+	case cty.String:
+		return "a string"
+	case cty.Number:
+		return "a number"
+	case cty.Bool:
+		return "true or false"
+	case cty.List(cty.String):
+		return "a list of strings"
+	case cty.Map(cty.String):
+		return "a map of strings"
+	}
+	return ty.FriendlyName()
+}
+
+// reveal takes the marks off v and says whether one of them made it secret.
+func reveal(v cty.Value) (cty.Value, bool) {
+	if !v.ContainsMarked() {
+		return v, false
+	}
+	v, _ = v.UnmarkDeep()
+	return v, true
+}
+
+// wholeNumber reads a known number without a fraction that fits an int.
+func wholeNumber(v cty.Value) (int, bool) {
+	if v == cty.NilVal || v.IsMarked() || !v.IsKnown() || v.IsNull() || v.Type() != cty.Number {
+		return 0, false
+	}
+	n, accuracy := v.AsBigFloat().Int64()
+	return int(n), accuracy == 0 && v.AsBigFloat().IsInt()
+}
+
+// stringMap reads a known map or object of strings; null elements are left out.
+func stringMap(v cty.Value) map[string]string {
+	out := map[string]string{}
+	for key, element := range v.AsValueMap() {
+		if !element.IsNull() {
+			out[key] = element.AsString()
+		}
+	}
+	return out
+}
+
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

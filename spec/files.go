@@ -1,0 +1,141 @@
+package spec
+
+import (
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
+	"github.com/hashicorp/hcl/v2/hclwrite"
+	hcljson "github.com/hashicorp/hcl/v2/json"
+)
+
+// IsStackFile reports whether a file of this name, at the root of a project,
+// is part of its stack.
+func IsStackFile(name string) bool {
+	switch {
+	case strings.HasPrefix(name, "."):
+		return false
+	case name == "lkup.hcl", name == "lkup.json":
+		return true
+	}
+	return strings.HasSuffix(name, ".lkup.hcl") || strings.HasSuffix(name, ".lkup.json")
+}
+
+// StackFiles lists the stack files at the root of project, sorted.
+func StackFiles(project fs.FS) ([]string, error) {
+	entries, err := fs.ReadDir(project, ".")
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, entry := range entries {
+		if IsStackFile(entry.Name()) && !entry.IsDir() {
+			names = append(names, entry.Name())
+		}
+	}
+	return names, nil
+}
+
+// Format gives src the one layout that all stack files share. It changes no
+// meaning, and refuses a file with syntax errors. JSON gets two spaces per level.
+func Format(name string, src []byte) ([]byte, hcl.Diagnostics) {
+	if _, diags := parse(name, src); diags.HasErrors() {
+		return nil, diags
+	}
+	if !strings.HasSuffix(name, ".json") {
+		return hclwrite.Format(src), nil
+	}
+	return formatJSON(src), nil
+}
+
+func formatJSON(src []byte) []byte {
+	raw := json.RawMessage(src)
+	out, err := json.MarshalIndent(&raw, "", "  ")
+	if err != nil { // HCL reads a little more than JSON has
+		return src
+	}
+	return append(out, '\n')
+}
+
+func parse(name string, src []byte) (*hcl.File, hcl.Diagnostics) {
+	if strings.HasSuffix(name, ".json") {
+		return hcljson.Parse(src, name)
+	}
+	return hclsyntax.ParseConfig(src, name, hcl.InitialPos)
+}
+
+// reader reads the project's files and remembers which.
+type reader struct {
+	project fs.FS
+	files   map[string]*hcl.File // what diagnostics may point into
+	read    map[string]bool
+}
+
+func (r *reader) readFile(name string) ([]byte, error) {
+	r.read[name] = true
+	return fs.ReadFile(r.project, name)
+}
+
+func (r *reader) names() []string { return slices.Sorted(maps.Keys(r.read)) }
+
+// stackBodies parses every stack file. After an error it gives none: what is
+// missing would only look like more mistakes.
+func (r *reader) stackBodies(rep *report) []hcl.Body {
+	names, err := StackFiles(r.project)
+	if err != nil {
+		rep.add(unreadable("the project's directory", err))
+		return nil
+	}
+	if len(names) == 0 {
+		rep.add(&hcl.Diagnostic{
+			Severity: hcl.DiagError,
+			Summary:  "No stack file here",
+			Detail:   "This directory has no lkup.hcl and no *.lkup.hcl. Run `lkup init` to write one, or name another directory with `-C DIR`.",
+		})
+		return nil
+	}
+	var bodies []hcl.Body
+	broken := false
+	for _, name := range names {
+		src, err := r.readFile(name)
+		if err != nil {
+			rep.add(unreadable(name, err))
+			broken = true
+			continue
+		}
+		file, diags := parse(name, src)
+		rep.add(diags...)
+		broken = broken || diags.HasErrors()
+		if file == nil {
+			file = &hcl.File{Bytes: src}
+		}
+		r.files[name] = file
+		bodies = append(bodies, file.Body)
+	}
+	if broken {
+		return nil
+	}
+	return bodies
+}
+
+func unreadable(what string, err error) *hcl.Diagnostic {
+	return &hcl.Diagnostic{
+		Severity: hcl.DiagError,
+		Summary:  "Cannot read " + what,
+		Detail:   strings.ToUpper(cause(err)[:1]) + cause(err)[1:] + ". Make it readable for you.",
+	}
+}
+
+// cause is an error without the operation and path that the text names already.
+func cause(err error) string {
+	var pathErr *fs.PathError
+	if errors.As(err, &pathErr) {
+		return pathErr.Err.Error()
+	}
+	return err.Error()
+}

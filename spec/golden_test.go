@@ -1,0 +1,154 @@
+package spec_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/hashicorp/hcl/v2"
+	"golang.org/x/tools/txtar"
+
+	"github.com/lkup/lkup/spec"
+)
+
+var update = flag.Bool("update", false, "write the goldens anew")
+
+// TestGoldens loads the files of each archive in testdata. What comes out is
+// the archive's last file: want.json for a stack, want.diagnostics for
+// mistakes. inputs.json, if there is one, gives the inputs.
+func TestGoldens(t *testing.T) {
+	archives, err := filepath.Glob("testdata/*.txtar")
+	if err != nil || len(archives) == 0 {
+		t.Fatalf("no goldens: %v", err)
+	}
+	for _, name := range archives {
+		t.Run(strings.TrimSuffix(filepath.Base(name), ".txtar"), func(t *testing.T) { golden(t, name) })
+	}
+}
+
+func golden(t *testing.T, name string) {
+	archive, err := txtar.ParseFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	project, in, want := unpack(t, archive)
+	stack, files, diags := spec.Load(project, in)
+	got := map[string]string{}
+	if stack != nil {
+		got["want.json"] = shown(t, stack)
+	}
+	if len(diags) > 0 {
+		got["want.diagnostics"] = rendered(t, files, diags)
+	}
+	if (stack == nil) != diags.HasErrors() {
+		t.Errorf("stack is nil: %v, but errors: %v", stack == nil, diags.HasErrors())
+	}
+	if *update {
+		rewrite(t, name, archive, got)
+		return
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("-want +got\n%s", diff)
+	}
+}
+
+func unpack(t *testing.T, archive *txtar.Archive) (fs.FS, spec.Inputs, map[string]string) {
+	t.Helper()
+	project := fstest.MapFS{}
+	in := inputs()
+	want := map[string]string{}
+	for _, f := range archive.Files {
+		switch {
+		case f.Name == "inputs.json":
+			if err := json.Unmarshal(f.Data, &in); err != nil {
+				t.Fatal(err)
+			}
+		case strings.HasPrefix(f.Name, "want."):
+			want[f.Name] = string(f.Data)
+		case strings.HasPrefix(f.Name, "vars/"):
+			in.VarFiles = append(in.VarFiles, spec.VarFile{Name: f.Name, Content: f.Data})
+		default:
+			project[f.Name] = &fstest.MapFile{Data: f.Data}
+		}
+	}
+	return project, in, want
+}
+
+func inputs() spec.Inputs {
+	return spec.Inputs{
+		DefaultName: "shop",
+		Version:     "0.2.0",
+		Drivers:     []string{"qemu", "hyperkit"},
+		Builtins:    []string{"minimal", "web"},
+		Sources:     []string{"file", "https", "oci", "github", "apt"},
+	}
+}
+
+// shown is a stack as JSON, with what its own JSON leaves out.
+func shown(t *testing.T, s *spec.Stack) string {
+	t.Helper()
+	type vm struct {
+		spec.VM
+		Unknown []string          `json:"unknown,omitempty"`
+		Origins map[string]string `json:"origins"`
+	}
+	vms := map[spec.Address]vm{}
+	for a, v := range s.VMs {
+		origins := map[string]string{}
+		for path, pos := range v.Origins {
+			origins[path] = pos.String() + ":" + strconv.Itoa(pos.Column)
+		}
+		vms[a] = vm{VM: v, Unknown: v.Unknown, Origins: origins}
+	}
+	view := struct {
+		Name    string
+		Images  map[spec.Address]spec.Image
+		VMs     map[spec.Address]vm
+		Outputs map[string]spec.Output
+		Files   []string
+	}{s.Name, s.Images, vms, s.Outputs, s.Files}
+	var out bytes.Buffer
+	encoder := json.NewEncoder(&out)
+	encoder.SetEscapeHTML(false)
+	encoder.SetIndent("", "  ")
+	if err := encoder.Encode(view); err != nil {
+		t.Fatal(err)
+	}
+	return out.String()
+}
+
+func rendered(t *testing.T, files map[string]*hcl.File, diags hcl.Diagnostics) string {
+	t.Helper()
+	var out bytes.Buffer
+	if err := hcl.NewDiagnosticTextWriter(&out, files, 100, false).WriteDiagnostics(diags); err != nil {
+		t.Fatal(err)
+	}
+	return out.String()
+}
+
+func rewrite(t *testing.T, name string, archive *txtar.Archive, got map[string]string) {
+	t.Helper()
+	kept := archive.Files[:0]
+	for _, f := range archive.Files {
+		if !strings.HasPrefix(f.Name, "want.") {
+			kept = append(kept, f)
+		}
+	}
+	archive.Files = kept
+	for _, want := range []string{"want.json", "want.diagnostics"} {
+		if text, ok := got[want]; ok {
+			archive.Files = append(archive.Files, txtar.File{Name: want, Data: []byte(text)})
+		}
+	}
+	if err := os.WriteFile(name, txtar.Format(archive), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,193 @@
+package spec
+
+import (
+	"fmt"
+	"io/fs"
+	"path"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/zclconf/go-cty/cty"
+)
+
+// imageType is what image.x and template.x evaluate to. It serves only as the
+// image of a vm.
+var imageType = cty.Object(map[string]cty.Type{"address": cty.String})
+
+func imageValue(a Address) cty.Value {
+	return cty.ObjectVal(map[string]cty.Value{"address": cty.StringVal(string(a))})
+}
+
+var sha256Form = regexp.MustCompile(`^[0-9a-f]{64}$`)
+
+func (e *evaluator) image(n *node) {
+	f := e.fields(n)
+	img := Image{Address: n.address(), Origin: position(n.block.at)}
+	if source, ok := f.text(n.block, "source"); ok {
+		img.Source = source
+		if detail := badSource(source, e.in.Sources); detail != "" {
+			f.wrong(n.block, "source", "Invalid source", "%s", detail)
+		}
+	}
+	if sum, ok := f.text(n.block, "sha256"); ok {
+		img.SHA256 = strings.ToLower(strings.TrimPrefix(sum, "sha256:"))
+		if !sha256Form.MatchString(img.SHA256) {
+			f.wrong(n.block, "sha256", "Invalid checksum", "A SHA-256 is 64 hexadecimal characters, and this has %d. Write the first column of what `sha256sum FILE` prints.", len(img.SHA256))
+		}
+	}
+	e.keepImage(n, f, img)
+}
+
+func (e *evaluator) template(n *node) {
+	f := e.fields(n)
+	t := &Template{}
+	b := n.block
+	file, hasFile := f.text(b, "file")
+	builtin, hasBuiltin := f.text(b, "builtin")
+	switch {
+	case b.args["file"] != nil && b.args["builtin"] != nil:
+		e.fail(b.args["builtin"].at, "Two templates in one", "A template has a file or a builtin, not both. Take one of them out.")
+		f.failed = true
+	case b.args["file"] == nil && b.args["builtin"] == nil:
+		e.fail(b.at, "Missing file", "A template needs a LinuxKit YAML file or the name of a builtin one. Add: file = \"NAME.yml\", or: builtin = %q", first(e.in.Builtins, "minimal"))
+		f.failed = true
+	}
+	if hasFile {
+		clean, detail := e.templateFile(file)
+		if t.File = clean; detail != "" {
+			f.wrong(b, "file", "No such template", "%s", detail)
+		}
+	}
+	if hasBuiltin {
+		t.Builtin = builtin
+		if detail := unknownBuiltin(builtin, e.in.Builtins); detail != "" {
+			f.wrong(b, "builtin", "Unknown builtin template", "%s", detail)
+		}
+	}
+	if vars, ok := f.get(b, "vars", cty.Map(cty.String)); ok {
+		t.Vars = stringMap(vars)
+	}
+	e.keepImage(n, f, Image{Address: n.address(), Template: t, Origin: position(b.at)})
+}
+
+func (e *evaluator) keepImage(n *node, f *fields, img Image) {
+	n.value = imageValue(n.address())
+	n.tainted = n.tainted || f.failed
+	e.stack.Images[n.address()] = img
+}
+
+var schemeForm = regexp.MustCompile(`^([a-z][a-z0-9+-]*):(.+)$`)
+
+// badSource says what is wrong with a ref, or "". schemes may be nil if they
+// are not known.
+func badSource(ref string, schemes []string) string {
+	m := schemeForm.FindStringSubmatch(ref)
+	switch {
+	case strings.ContainsFunc(ref, func(r rune) bool { return r < ' ' || r == 0x7f }):
+		return "It contains a control character. Write it on one line."
+	case m == nil && ref == "":
+		return `It is empty. Write where the image comes from, such as "file:disk.qcow2" or "https://example.org/disk.qcow2".`
+	case m == nil:
+		return fmt.Sprintf("It does not say what kind of source it is. Write %q for a file of the project.", "file:"+ref)
+	case schemes != nil && !slices.Contains(schemes, m[1]):
+		return fmt.Sprintf("There is no source %q.%s lkup knows %s.", m[1], didYouMean("", m[1], schemes), listed(schemes))
+	}
+	return ""
+}
+
+// templateFile finds a template of the project.
+func (e *evaluator) templateFile(file string) (clean, detail string) {
+	clean, err := inProject(file)
+	if err != nil {
+		return "", sentence(err)
+	}
+	info, err := fs.Stat(e.reader.project, clean)
+	switch {
+	case err != nil:
+		return clean, fmt.Sprintf("%q cannot be read: %s.%s", file, cause(err), e.similarFile(clean))
+	case info.IsDir():
+		return clean, fmt.Sprintf("%q is a directory. Write the path of a YAML file in it.", file)
+	}
+	return clean, ""
+}
+
+// similarFile offers a file beside the one that is not there.
+func (e *evaluator) similarFile(name string) string {
+	dir := path.Dir(name)
+	entries, err := fs.ReadDir(e.reader.project, dir)
+	if err != nil {
+		return " Paths are relative to the project."
+	}
+	var names []string
+	for _, entry := range entries {
+		if !entry.IsDir() {
+			names = append(names, path.Join(dir, entry.Name()))
+		}
+	}
+	if hint := didYouMean("", name, names); hint != "" {
+		return hint
+	}
+	return " Paths are relative to the project. Write that file, or name another."
+}
+
+func unknownBuiltin(name string, known []string) string {
+	if slices.Contains(known, name) {
+		return ""
+	}
+	return fmt.Sprintf("lkup brings no template %q.%s It brings %s.", name, didYouMean("", name, known), listed(known))
+}
+
+func first(names []string, otherwise string) string {
+	if len(names) == 0 {
+		return otherwise
+	}
+	return slices.Sorted(slices.Values(names))[0]
+}
+
+// imageOf reads the image of a vm: a reference, or a string that is short for
+// an image or template block of its own.
+func (e *evaluator) imageOf(v cty.Value, at hcl.Range) (Address, string) {
+	if v.Type().IsObjectType() && v.Type().Equals(imageType) {
+		a := Address(v.GetAttr("address").AsString())
+		if _, ok := e.stack.Images[a]; ok {
+			return a, ""
+		}
+	}
+	if v.Type() != cty.String {
+		return "", "It must be an image or a template. Write: image = template.NAME or image = image.NAME"
+	}
+	return e.shorthand(v.AsString(), at)
+}
+
+func (e *evaluator) shorthand(text string, at hcl.Range) (Address, string) {
+	a := Address(text)
+	for _, root := range []string{"image", "template"} {
+		if strings.HasPrefix(text, root+".") {
+			return "", fmt.Sprintf("This is a text, not a reference. Write it without quotes: image = %s (in JSON: \"${%s}\")", text, text)
+		}
+		if e.declared.nodes[root][text] != nil {
+			return "", fmt.Sprintf("Did you mean image = %s.%s?", root, text)
+		}
+	}
+	img := Image{Address: a, Source: text, Origin: position(at)}
+	if builtin, ok := strings.CutPrefix(text, "builtin:"); ok {
+		if detail := unknownBuiltin(builtin, e.in.Builtins); detail != "" {
+			return "", detail
+		}
+		img.Source, img.Template = "", &Template{Builtin: builtin}
+	} else if !schemeForm.MatchString(text) && (strings.HasSuffix(text, ".yml") || strings.HasSuffix(text, ".yaml")) {
+		clean, detail := e.templateFile(text)
+		if detail != "" {
+			return "", detail
+		}
+		img.Source, img.Template = "", &Template{File: clean}
+	} else if detail := badSource(text, e.in.Sources); detail != "" {
+		return "", detail
+	}
+	if _, ok := e.stack.Images[a]; !ok {
+		e.stack.Images[a] = img
+	}
+	return a, ""
+}

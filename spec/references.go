@@ -1,0 +1,274 @@
+package spec
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
+	"github.com/zclconf/go-cty/cty"
+)
+
+// reference is one traversal in an expression, resolved.
+type reference struct {
+	traversal hcl.Traversal
+	target    *node // nil for each, count, path and stack
+}
+
+// linker resolves every reference of a stack before anything is evaluated.
+type linker struct {
+	*declarations
+	*report
+	functions []string
+}
+
+// link fills in refs and edges, and reports every reference that leads nowhere.
+func (l *linker) link() {
+	for _, n := range l.all() {
+		n.every(func(b *block, arg *argument) { l.linkArgument(n, b, arg) })
+	}
+	if l.stack != nil {
+		for _, arg := range l.stack.args {
+			l.constant(arg, "a stack block")
+		}
+	}
+}
+
+func (l *linker) linkArgument(n *node, b *block, arg *argument) {
+	switch {
+	case n.kind == "variable" && b == n.block && arg.name == "type":
+		return // its names are types
+	case n.kind == "vm" && b == n.block && arg.name == "depends_on":
+		l.linkDependsOn(n, arg)
+	case n.kind == "variable" && b == n.block:
+		l.constant(arg, "a variable")
+	case n.kind == "output" && arg.name != "value":
+		l.constant(arg, "an output")
+	default:
+		l.linkExpression(n, b, arg)
+	}
+}
+
+// constant reports any reference in arg.
+func (l *linker) constant(arg *argument, where string) {
+	for _, t := range arg.expr.Variables() {
+		arg.wrong = true
+		if text := bareWord(t); text != "" {
+			l.fail(t.SourceRange(), "Not a constant", "The %q of %s cannot refer to anything. To mean the text, write %q in quotes.", arg.name, where, text)
+			continue
+		}
+		l.fail(t.SourceRange(), "Not a constant", "The %q of %s cannot refer to anything. Write a value here, or compute it in a locals block and refer to that where it is used.", arg.name, where)
+	}
+	l.checkFunctions(arg)
+}
+
+func bareWord(t hcl.Traversal) string {
+	if len(t) == 1 {
+		return t.RootName()
+	}
+	return ""
+}
+
+func (l *linker) linkExpression(n *node, b *block, arg *argument) {
+	for _, t := range arg.expr.Variables() {
+		if !l.linkTraversal(n, b, arg, t) {
+			arg.wrong = true
+		}
+	}
+	l.checkFunctions(arg)
+}
+
+// linkTraversal reports whether t leads somewhere.
+func (l *linker) linkTraversal(n *node, b *block, arg *argument, t hcl.Traversal) bool {
+	root := t.RootName()
+	if !slices.Contains(roots, root) {
+		l.fail(t.SourceRange(), "Unknown reference", "There is nothing named %q.%s", root, l.rootHint(t))
+		return false
+	}
+	if len(t) < 2 {
+		l.fail(t.SourceRange(), "Incomplete reference", "%s", incomplete(root, l.names(root)))
+		return false
+	}
+	step, ok := t[1].(hcl.TraverseAttr)
+	if !ok {
+		l.fail(t.SourceRange(), "Incomplete reference", "Write a dot and a name after %q: %s", root, example(root, l.names(root)))
+		return false
+	}
+	switch root {
+	case "each", "count":
+		return l.linkRepetition(n, b, arg, t, root, step.Name)
+	case "path":
+		return l.oneOf(t, "path", step.Name, []string{"root"})
+	case "stack":
+		return l.oneOf(t, "stack", step.Name, []string{"name"})
+	}
+	target := l.nodes[root][step.Name]
+	if target == nil {
+		l.undeclared(t, root, step.Name)
+		return false
+	}
+	return l.linkNode(n, arg, t, target)
+}
+
+func (l *linker) linkNode(n *node, arg *argument, t hcl.Traversal, target *node) bool {
+	e := edge{to: target, at: t.SourceRange()}
+	if target.kind == "vm" {
+		instance, ok := l.checkVM(t, target)
+		if !ok {
+			return false
+		}
+		e.instance = instance
+	}
+	if (target.kind == "image" || target.kind == "template") && len(t) > 2 {
+		l.fail(t.SourceRange(), "Unknown attribute", "%s has no attributes; it only serves as the image of a vm. Write: image = %s", target.address(), target.address())
+		return false
+	}
+	arg.refs = append(arg.refs, reference{traversal: t, target: target})
+	if n == target && n.kind == "variable" {
+		return true // its own validation
+	}
+	target.used = true
+	n.edges = append(n.edges, e)
+	return true
+}
+
+func (l *linker) undeclared(t hcl.Traversal, root, name string) {
+	hint := didYouMean(root+".", name, l.names(root))
+	switch {
+	case hint != "":
+	case root == "local":
+		hint = " Declare it: locals { " + name + " = ... }"
+	case root == "var":
+		hint = ` Declare it: variable "` + name + `" {}`
+	default:
+		hint = " Declare it: " + root + ` "` + name + `" { ... }`
+	}
+	if root != "local" && root != "var" {
+		for _, other := range []string{"image", "template", "vm"} {
+			if l.nodes[other][name] != nil {
+				hint = " Did you mean " + other + "." + name + "?"
+			}
+		}
+	}
+	l.fail(t.SourceRange(), "Unknown reference", "%s.%s is not declared.%s", root, name, hint)
+}
+
+// linkRepetition checks each.* and count.*.
+func (l *linker) linkRepetition(n *node, b *block, arg *argument, t hcl.Traversal, root, attr string) bool {
+	meta, attrs := "for_each", []string{"key", "value"}
+	if root == "count" {
+		meta, attrs = "count", []string{"index"}
+	}
+	inMeta := b != nil && b == n.block && (arg.name == "for_each" || arg.name == "count")
+	if n.kind != "vm" || n.repeats() != meta || inMeta {
+		l.fail(t.SourceRange(), "Unknown reference", "%s.%s has a value only inside a vm block that has %s.%s", root, attr, meta, repetitionHint(n, inMeta))
+		return false
+	}
+	if !l.oneOf(t, root, attr, attrs) {
+		return false
+	}
+	arg.refs = append(arg.refs, reference{traversal: t})
+	return true
+}
+
+func repetitionHint(n *node, inMeta bool) string {
+	switch {
+	case inMeta:
+		return " Write a value that does not depend on the instance."
+	case n.kind != "vm":
+		return " Refer to the instances of a vm: vm.NAME."
+	case n.repeats() == "count":
+		return " This one has count: write count.index."
+	case n.repeats() == "for_each":
+		return " This one has for_each: write each.key."
+	}
+	return " Add it to this vm, or write the value itself."
+}
+
+func (l *linker) oneOf(t hcl.Traversal, root, attr string, attrs []string) bool {
+	if slices.Contains(attrs, attr) {
+		return true
+	}
+	hint := didYouMean(root+".", attr, attrs)
+	if hint == "" {
+		hint = " Write " + root + "." + strings.Join(attrs, " or "+root+".") + "."
+	}
+	l.fail(t.SourceRange(), "Unknown attribute", "%s has no attribute %q.%s", root, attr, hint)
+	return false
+}
+
+// rootHint says what to type instead of a reference with an unknown root.
+func (l *linker) rootHint(t hcl.Traversal) string {
+	root := t.RootName()
+	for _, kind := range []string{"image", "template", "vm", "local", "var"} {
+		if l.nodes[kind][root] != nil {
+			return " Did you mean " + kind + "." + root + "?"
+		}
+	}
+	habit := map[string]string{"variable": "var", "vars": "var", "locals": "local", "images": "image", "templates": "template", "vms": "vm", "self": "vm"}[root]
+	switch {
+	case len(t) > 1 && habit != "":
+		return " Did you mean " + habit + "?"
+	case len(t) > 1:
+		if hint := didYouMean("", root, roots); hint != "" {
+			return hint
+		}
+		return " A reference starts with " + strings.Join(roots[:len(roots)-1], ", ") + " or " + roots[len(roots)-1] + "."
+	}
+	return ` To mean the text, write it in quotes: "` + root + `".`
+}
+
+func incomplete(root string, names []string) string {
+	return "More must follow " + `"` + root + `": write ` + example(root, names)
+}
+
+func example(root string, names []string) string {
+	switch root {
+	case "each":
+		return "each.key or each.value"
+	case "count":
+		return "count.index"
+	case "path":
+		return "path.root"
+	case "stack":
+		return "stack.name"
+	}
+	if len(names) == 0 {
+		return root + ".NAME"
+	}
+	return root + ".NAME, where NAME is one of " + listed(names)
+}
+
+// checkFunctions reports calls to functions that do not exist, even where the
+// call would never be made. (In JSON they show when evaluated.)
+func (l *linker) checkFunctions(arg *argument) {
+	expr, ok := arg.expr.(hclsyntax.Expression)
+	if !ok {
+		return
+	}
+	_ = hclsyntax.VisitAll(expr, func(n hclsyntax.Node) hcl.Diagnostics {
+		call, ok := n.(*hclsyntax.FunctionCallExpr)
+		if !ok || slices.Contains(l.functions, call.Name) {
+			return nil
+		}
+		arg.wrong = true
+		l.fail(call.NameRange, "Unknown function", "There is no function %q.%s", call.Name, functionHint(call.Name, l.functions))
+		return nil
+	})
+}
+
+func functionHint(name string, functions []string) string {
+	if slices.Contains([]string{"timestamp", "uuid", "plantimestamp", "bcrypt", "env", "getenv", "abspath", "pathexpand"}, name) {
+		return " A stack must mean the same every time, so nothing that changes by itself is at hand. Pass the value in: declare a variable and give it with --var."
+	}
+	if hint := didYouMean("", name, functions); hint != "" {
+		return hint
+	}
+	return " The functions are Terraform's, without those that read a clock, chance or the environment."
+}
+
+// literalKey is the key of an index step as the user wrote it.
+func literalKey(step hcl.Traverser) (cty.Value, bool) {
+	index, ok := step.(hcl.TraverseIndex)
+	return index.Key, ok
+}

@@ -1,0 +1,169 @@
+package spec
+
+import (
+	"slices"
+	"strconv"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
+	"github.com/zclconf/go-cty/cty"
+	"github.com/zclconf/go-cty/cty/convert"
+)
+
+// vmAttributes are what an expression can read of a vm.
+var vmAttributes = []string{"name", "hostname", "address", "port", "cpus", "memory", "env"}
+
+// checkVM checks a reference to a vm as far as it can be known without
+// evaluating, and finds the one instance that it means, if it does.
+func (l *linker) checkVM(t hcl.Traversal, target *node) (Address, bool) {
+	rest := t[2:]
+	if len(rest) == 0 {
+		return "", true
+	}
+	var instance Address
+	key, isIndex := literalKey(rest[0])
+	switch {
+	case isIndex && target.repeats() == "":
+		l.fail(t.SourceRange(), "Needless index", "%s is one VM, not several. Write it without the index: %s%s", target.address(), target.address(), attributeExample(rest[1:]))
+		return "", false
+	case isIndex:
+		var ok bool
+		if instance, ok = l.checkKey(t, target, key); !ok {
+			return "", false
+		}
+		rest = rest[1:]
+	case target.repeats() != "":
+		l.fail(t.SourceRange(), "Missing index", "%s has %s, so there are several. Say which: %s%s", target.address(), target.repeats(), keyExample(target), attributeExample(rest))
+		return "", false
+	}
+	if len(rest) == 0 {
+		return instance, true
+	}
+	return instance, l.checkVMAttribute(t, target, rest[0])
+}
+
+func (l *linker) checkVMAttribute(t hcl.Traversal, target *node, step hcl.Traverser) bool {
+	attr, ok := step.(hcl.TraverseAttr)
+	if !ok || slices.Contains(vmAttributes, attr.Name) {
+		return true
+	}
+	hint := didYouMean("", attr.Name, vmAttributes)
+	if attr.Name == "ip" {
+		hint = " Did you mean address?"
+	}
+	if attr.Name == "ports" {
+		hint = " Did you mean port[80], with the guest's port in brackets?"
+	}
+	if hint == "" {
+		hint = " It has " + listed(vmAttributes) + "."
+	}
+	l.fail(t.SourceRange(), "Unknown attribute", "%s has no attribute %q that can be read.%s", target.address(), attr.Name, hint)
+	return false
+}
+
+func (l *linker) checkKey(t hcl.Traversal, target *node, key cty.Value) (Address, bool) {
+	if target.repeats() == "count" {
+		number, err := convert.Convert(key, cty.Number)
+		index, ok := wholeNumber(number)
+		if err != nil || !ok || index < 0 {
+			l.fail(t.SourceRange(), "Invalid index", "%s has count, so its instances are numbered. Write %s", target.address(), keyExample(target))
+			return "", false
+		}
+		return indexed(target.address(), index), true
+	}
+	if key.Type() != cty.String {
+		l.fail(t.SourceRange(), "Invalid index", "%s has for_each, so its instances have names. Write %s", target.address(), keyExample(target))
+		return "", false
+	}
+	return keyed(target.address(), key.AsString()), true
+}
+
+func keyExample(target *node) string {
+	if target.repeats() == "count" {
+		return string(indexed(target.address(), 0))
+	}
+	return string(target.address()) + `["KEY"]`
+}
+
+func attributeExample(rest hcl.Traversal) string {
+	text := ""
+	for _, step := range rest {
+		switch step := step.(type) {
+		case hcl.TraverseAttr:
+			text += "." + step.Name
+		case hcl.TraverseIndex:
+			text += "[" + showKey(step.Key) + "]"
+		}
+	}
+	return text
+}
+
+func showKey(key cty.Value) string {
+	if key.Type() == cty.String && key.IsKnown() && !key.IsNull() {
+		return strconv.Quote(key.AsString())
+	}
+	if n, ok := wholeNumber(key); ok {
+		return strconv.Itoa(n)
+	}
+	return "..."
+}
+
+// linkDependsOn reads a list of VMs.
+func (l *linker) linkDependsOn(n *node, arg *argument) {
+	items, diags := hcl.ExprList(arg.expr)
+	if diags.HasErrors() {
+		arg.wrong = true
+		l.fail(arg.expr.Range(), "Invalid depends_on", "It is a list of VMs. Write: depends_on = [vm.NAME]")
+		return
+	}
+	for _, item := range items {
+		t, diags := hcl.AbsTraversalForExpr(item)
+		if diags.HasErrors() || t.RootName() != "vm" {
+			arg.wrong = true
+			l.fail(item.Range(), "Invalid depends_on", "It lists VMs and nothing else.%s", l.dependsHint(item))
+			continue
+		}
+		if !l.linkTraversal(n, nil, arg, t) {
+			arg.wrong = true
+			continue
+		}
+		if most := 2 + indexSteps(t); len(t) > most {
+			arg.wrong = true
+			l.fail(item.Range(), "Invalid depends_on", "It lists whole VMs. Write %s", "vm."+l.stepName(t)+attributeExample(t[2:most]))
+		}
+	}
+}
+
+func indexSteps(t hcl.Traversal) int {
+	if len(t) > 2 {
+		if _, ok := literalKey(t[2]); ok {
+			return 1
+		}
+	}
+	return 0
+}
+
+func (l *linker) stepName(t hcl.Traversal) string {
+	step, _ := t[1].(hcl.TraverseAttr)
+	return step.Name
+}
+
+// dependsHint knows the usual slips: vm names in quotes, or without "vm.".
+func (l *linker) dependsHint(item hcl.Expression) string {
+	name := hcl.ExprAsKeyword(item)
+	if value, diags := item.Value(nil); !diags.HasErrors() && value.Type() == cty.String && value.IsKnown() && !value.IsNull() {
+		name = value.AsString()
+	}
+	if len(name) > 3 && name[:3] == "vm." {
+		name = name[3:]
+	}
+	if l.nodes["vm"][name] != nil {
+		return " Did you mean vm." + name + "?"
+	}
+	if hclsyntax.ValidIdentifier(name) {
+		if hint := didYouMean("vm.", name, l.names("vm")); hint != "" {
+			return hint
+		}
+	}
+	return " Write: depends_on = [vm.NAME]"
+}

@@ -1,0 +1,73 @@
+package spec
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// mebibytes maps a unit, in lower case, to its bytes. As everywhere that
+// memory is sold, MB and GB count by 1024 like MiB and GiB.
+var unitBytes = map[string]float64{
+	"b": 1,
+	"k": 1 << 10, "kb": 1 << 10, "kib": 1 << 10,
+	"m": 1 << 20, "mb": 1 << 20, "mib": 1 << 20,
+	"g": 1 << 30, "gb": 1 << 30, "gib": 1 << 30,
+	"t": 1 << 40, "tb": 1 << 40, "tib": 1 << 40,
+}
+
+var sizeForm = regexp.MustCompile(`^([0-9]+(?:\.[0-9]+)?) *([A-Za-z]*)$`)
+
+const (
+	leastMemory = 32      // MiB; no Linux boots in less
+	mostMemory  = 1 << 24 // MiB; 16 TiB
+)
+
+// parseMemory reads a size such as "512MiB" into MiB. Its errors are sentences
+// that say what to type.
+func parseMemory(text string) (int, error) {
+	m := sizeForm.FindStringSubmatch(text)
+	if m == nil {
+		return 0, errors.New(`Write a number and a unit, such as "512MiB" or "2GiB".`)
+	}
+	if m[2] == "" {
+		return 0, fmt.Errorf(`The unit is missing. Write "%sMiB".`, m[1])
+	}
+	unit, ok := unitBytes[strings.ToLower(m[2])]
+	if !ok {
+		return 0, fmt.Errorf(`There is no unit %q; there are KiB, MiB, GiB and TiB. Write, for example, "%sMiB".`, m[2], m[1])
+	}
+	number, err := strconv.ParseFloat(m[1], 64)
+	if err != nil {
+		return 0, errors.New(`The number is too large. Write a size such as "2GiB".`)
+	}
+	mib := number * unit / (1 << 20)
+	switch {
+	case mib > mostMemory:
+		return 0, errors.New(`That is more than any machine has. Write a size such as "2GiB".`)
+	case mib < leastMemory:
+		return 0, fmt.Errorf(`No guest boots in less than %dMiB. Write "256MiB", or at least "%dMiB".`, leastMemory, leastMemory)
+	case mib != float64(int(mib)):
+		return 0, fmt.Errorf(`Memory comes in whole MiB. Write "%dMiB".`, int(mib)+1)
+	}
+	return int(mib), nil
+}
+
+// parseDuration reads "60s" or "1m30s". Its errors are sentences that say what
+// to type.
+func parseDuration(text string) (time.Duration, error) {
+	if _, err := strconv.ParseFloat(text, 64); err == nil {
+		return 0, fmt.Errorf(`The unit is missing. Write "%ss".`, text)
+	}
+	d, err := time.ParseDuration(strings.ReplaceAll(text, " ", ""))
+	switch {
+	case err != nil:
+		return 0, errors.New(`Write numbers and units out of h, m, s and ms, such as "60s" or "1m30s".`)
+	case d <= 0:
+		return 0, errors.New(`It must be longer than nothing. Write, for example, "60s".`)
+	}
+	return d, nil
+}
