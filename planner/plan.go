@@ -21,6 +21,8 @@ type Input struct {
 	// Drivers says what "auto" means here: VM address -> driver name.
 	Drivers   map[spec.Address]string
 	Inventory Inventory
+	// Outputs are the outputs as last applied.
+	Outputs map[string]any
 	// Targets, if any, restrict the plan to these addresses and what they
 	// depend on. "vm.web" covers every instance of it.
 	Targets []spec.Address
@@ -69,7 +71,18 @@ func (p *Plan) Empty() bool {
 			return false
 		}
 	}
-	return true
+	return len(p.Outputs) == 0
+}
+
+// Destroys lists the VMs that the plan deletes, to make them anew or for good.
+func (p *Plan) Destroys() []spec.Address {
+	var doomed []spec.Address
+	for _, s := range p.Steps {
+		if s.Action == Delete || s.Action == Replace {
+			doomed = append(doomed, s.Address)
+		}
+	}
+	return doomed
 }
 
 // Step is what happens to one VM.
@@ -170,4 +183,6 @@ type OutputChange struct {
 	Old   any    `json:"old,omitempty"`
 	New   any    `json:"new,omitempty"`
 	Known bool   `json:"known"`
+	// Removed: the output is no longer in the stack files.
+	Removed bool `json:"removed,omitempty"`
 }
