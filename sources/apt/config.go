@@ -103,7 +103,7 @@ func keepSetting(name string) bool {
 	if !strings.HasPrefix(name, "Acquire::") {
 		return false
 	}
-	for _, prefix := range []string{"Acquire::IndexTargets", "Acquire::Languages", "Acquire::Retries"} {
+	for _, prefix := range []string{"Acquire::IndexTargets", "Acquire::Languages", "Acquire::Retries", "Acquire::GzipIndexes"} {
 		if strings.HasPrefix(name, prefix) {
 			return false
 		}

@@ -1,0 +1,240 @@
+// Package linuxkit builds bootable images from LinuxKit YAML templates: a
+// kernel and a list of initrds, one for each part of the template.
+//
+// It promises: the same template, files and components give the same bytes,
+// on any machine; what is built is kept by the digest of its inputs, so that
+// a second build does nothing, and a change builds only the parts it touches.
+// It needs no root, runs no container and no program of the images.
+package linuxkit
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/lkup/lkup/sources"
+	"github.com/lkup/lkup/sources/store"
+	"github.com/lkup/lkup/spec"
+)
+
+// Builder builds the images of template blocks. It implements
+// [sources.Source].
+type Builder struct {
+	// Project holds the templates and the files that they show. It must not
+	// let a path escape; os.Root.FS does this.
+	Project fs.FS
+	// Components gives component images, by the scheme of their refs: "apt",
+	// "builtin". Refs without one of these schemes go to "oci".
+	Components map[string]sources.Components
+	Store      *store.Store
+	Arch       string // GOARCH of the guests
+}
+
+// format changes when the same inputs come to give other files.
+const format = "linuxkit/1"
+
+// recipe is everything that decides an image.
+type recipe struct {
+	template *template
+	contents [][]byte // of template.Files; nil for a missing optional one
+	digests  map[string]sources.Digest
+	arch     string
+}
+
+// digest identifies the image by its inputs.
+func (r recipe) digest() (sources.Digest, error) {
+	description, err := json.Marshal(r.template)
+	if err != nil {
+		return "", err
+	}
+	inputs := []string{format, r.arch, string(description)}
+	for _, ref := range sortedKeys(r.digests) {
+		inputs = append(inputs, ref, string(r.digests[ref]))
+	}
+	for _, content := range r.contents {
+		sum := sha256.Sum256(content)
+		inputs = append(inputs, fmt.Sprint(content != nil), string(sum[:]))
+	}
+	return store.Key(inputs...), nil
+}
+
+// Resolve reads the template and pins its components. Mistakes in the
+// template are a [Mistakes], all of them at once.
+func (b *Builder) Resolve(ctx context.Context, img spec.Image) (sources.Digest, error) {
+	r, err := b.read(ctx, img)
+	if err != nil {
+		return "", err
+	}
+	return r.digest()
+}
+
+func (b *Builder) read(ctx context.Context, img spec.Image) (recipe, error) {
+	if img.Template == nil {
+		return recipe{}, fmt.Errorf("%s is no template", img.Address)
+	}
+	name, text, err := b.text(*img.Template)
+	if err != nil {
+		return recipe{}, fmt.Errorf("read %s: %w", img.Address, err)
+	}
+	t, err := parse(name, text, img.Template.Vars)
+	if err != nil {
+		return recipe{}, err
+	}
+	r := recipe{template: t, digests: map[string]sources.Digest{}, arch: b.Arch}
+	if r.contents, err = contents(b.Project, path.Dir(name), t.Files); err != nil {
+		return recipe{}, err
+	}
+	var problems []error
+	for _, ref := range t.refs() {
+		d, err := b.resolve(ctx, ref)
+		if err != nil {
+			problems = append(problems, fmt.Errorf("%s: %w", ref.At, err))
+		}
+		r.digests[ref.Text] = d
+	}
+	return r, errors.Join(problems...)
+}
+
+func (b *Builder) text(t spec.Template) (name string, text []byte, err error) {
+	if t.Builtin != "" {
+		text, err = Builtin(t.Builtin)
+		return "builtin " + t.Builtin, text, err
+	}
+	name = path.Clean(filepath.ToSlash(t.File))
+	if b.Project == nil || !fs.ValidPath(name) {
+		return "", nil, fmt.Errorf("template %q lies outside the project", t.File)
+	}
+	text, err = fs.ReadFile(b.Project, name)
+	return name, text, err
+}
+
+// refs are the images that the template names, each once.
+func (t *template) refs() []ref {
+	all := append([]ref{t.Kernel.Image}, t.Init...)
+	for _, s := range t.sections() {
+		for _, c := range s.containers {
+			all = append(all, c.Image)
+		}
+	}
+	var once []ref
+	for _, r := range all {
+		if !slices.ContainsFunc(once, func(o ref) bool { return o.Text == r.Text }) {
+			once = append(once, r)
+		}
+	}
+	return once
+}
+
+func (b *Builder) resolve(ctx context.Context, r ref) (sources.Digest, error) {
+	components, err := b.components(r.Text)
+	if err != nil {
+		return "", err
+	}
+	return components.Resolve(ctx, r.Text, b.Arch)
+}
+
+func (b *Builder) components(ref string) (sources.Components, error) {
+	scheme, _, _ := strings.Cut(ref, ":")
+	if c, ok := b.Components[scheme]; ok {
+		return c, nil
+	}
+	if c, ok := b.Components["oci"]; ok {
+		return c, nil
+	}
+	return nil, fmt.Errorf("no source for the component %q: write one of %s", ref, strings.Join(schemes(b.Components), ", "))
+}
+
+func schemes(components map[string]sources.Components) []string {
+	names := sortedKeys(components)
+	for i := range names {
+		names[i] += ":..."
+	}
+	return names
+}
+
+// record is the file that an image's digest stands for. It names its parts by
+// their keys in the store.
+type record struct {
+	Arch    string           `json:"arch"`
+	Kernel  sources.Digest   `json:"kernel"`
+	Initrds []sources.Digest `json:"initrds"`
+	Cmdline string           `json:"cmdline"`
+	Guest   bool             `json:"guest"`
+}
+
+const recordFile = "image.json"
+
+// Fetch builds the image, unless it is in the store: then it opens nothing
+// else. Files changed since d was resolved are an error.
+func (b *Builder) Fetch(ctx context.Context, img spec.Image, d sources.Digest, report sources.Report) (sources.Artifact, error) {
+	if artifact, ok := b.stored(d); ok {
+		return artifact, nil
+	}
+	r, err := b.read(ctx, img)
+	if err != nil {
+		return sources.Artifact{}, err
+	}
+	now, err := r.digest()
+	if err != nil {
+		return sources.Artifact{}, err
+	}
+	if now != d {
+		return sources.Artifact{}, fmt.Errorf("build %s: its files changed while lkup was at work; run the command again", img.Address)
+	}
+	if err := b.build(ctx, r, d, report); err != nil {
+		return sources.Artifact{}, fmt.Errorf("build %s: %w", img.Address, err)
+	}
+	artifact, ok := b.stored(d)
+	if !ok {
+		return sources.Artifact{}, fmt.Errorf("build %s: the image store lost a part of it; run the command again", img.Address)
+	}
+	return artifact, nil
+}
+
+func (b *Builder) build(ctx context.Context, r recipe, d sources.Digest, report sources.Report) error {
+	made, err := b.parts(ctx, r, report)
+	if err != nil {
+		return err
+	}
+	_, err = b.Store.Build(ctx, d, func(dir string) error {
+		content, err := json.Marshal(made)
+		if err != nil {
+			return err
+		}
+		return os.WriteFile(filepath.Join(dir, recordFile), content, 0o600)
+	})
+	return err
+}
+
+// stored is the artifact of d, if all of its parts are here.
+func (b *Builder) stored(d sources.Digest) (sources.Artifact, bool) {
+	dir, ok := b.Store.Built(d)
+	if !ok {
+		return sources.Artifact{}, false
+	}
+	content, err := os.ReadFile(filepath.Join(dir, recordFile))
+	if err != nil {
+		return sources.Artifact{}, false
+	}
+	var r record
+	if json.Unmarshal(content, &r) != nil {
+		return sources.Artifact{}, false
+	}
+	artifact := sources.Artifact{Digest: d, Arch: r.Arch, Cmdline: r.Cmdline, Guest: r.Guest}
+	dir, ok = b.Store.Built(r.Kernel)
+	artifact.Kernel = filepath.Join(dir, kernelFile)
+	for _, key := range r.Initrds {
+		dir, there := b.Store.Built(key)
+		artifact.Initrds = append(artifact.Initrds, filepath.Join(dir, segmentFile))
+		ok = ok && there
+	}
+	return artifact, ok
+}

@@ -1,0 +1,148 @@
+package linuxkit
+
+import (
+	"archive/tar"
+	"bufio"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"path"
+	"strings"
+	"time"
+)
+
+// archive writes the cpio format that the kernel unpacks, "newc", documented
+// in the kernel's Documentation/driver-api/early-userspace/buffer-format.rst.
+// Equal entries give equal bytes.
+type archive struct {
+	w     *bufio.Writer
+	inode uint32
+	err   error
+}
+
+// Bits of a mode, from stat(2).
+const (
+	modeDir     = 0o040000
+	modeRegular = 0o100000
+	modeSymlink = 0o120000
+	modeChar    = 0o020000
+	modeBlock   = 0o060000
+	modeFIFO    = 0o010000
+)
+
+// firstInode is LinuxKit's.
+const firstInode = 721
+
+// fixedTime is the time of everything that is made up here, as in LinuxKit:
+// 2017-04-18T16:30:00Z.
+const fixedTime = 1492533000
+
+// writeArchive makes a file with the entries that write adds.
+func writeArchive(name string, write func(*archive) error) error {
+	file, err := os.Create(name)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = file.Close() }()
+	a := &archive{w: bufio.NewWriterSize(file, 1<<18), inode: firstInode}
+	if err := write(a); err != nil {
+		return err
+	}
+	// Every part is padded to 4, so that one archive may follow another.
+	a.header("TRAILER!!!", 0, tar.Header{ModTime: time.Unix(0, 0)}, 0, 1)
+	if a.err != nil {
+		return a.err
+	}
+	return a.w.Flush()
+}
+
+// dir, file and symlink add what is made up here.
+func (a *archive) dir(name string) error {
+	return a.add(tar.Header{Typeflag: tar.TypeDir, Name: name, Mode: 0o755}, nil)
+}
+
+func (a *archive) file(name string, content []byte) error {
+	header := tar.Header{Typeflag: tar.TypeReg, Name: name, Mode: 0o644, Size: int64(len(content))}
+	return a.add(header, strings.NewReader(string(content)))
+}
+
+func (a *archive) symlink(name, target string) error {
+	return a.add(tar.Header{Typeflag: tar.TypeSymlink, Name: name, Linkname: target, Mode: 0o777}, nil)
+}
+
+// add writes one entry. Hard links become relative symbolic ones, as in
+// LinuxKit: the format has no links across archives.
+func (a *archive) add(h tar.Header, content io.Reader) error {
+	if h.ModTime.IsZero() {
+		h.ModTime = time.Unix(fixedTime, 0)
+	}
+	permissions := uint32(h.Mode) & 0o7777
+	switch h.Typeflag {
+	case tar.TypeReg:
+		return a.regular(h, permissions, content)
+	case tar.TypeDir:
+		a.entry(h.Name, modeDir|permissions, h, "")
+	case tar.TypeSymlink:
+		a.entry(h.Name, modeSymlink|0o777, h, h.Linkname)
+	case tar.TypeLink:
+		a.entry(h.Name, modeSymlink|0o777, h, relativeLink(h.Name, h.Linkname))
+	case tar.TypeChar:
+		a.entry(h.Name, modeChar|permissions, h, "")
+	case tar.TypeBlock:
+		a.entry(h.Name, modeBlock|permissions, h, "")
+	case tar.TypeFifo:
+		a.entry(h.Name, modeFIFO|permissions, h, "")
+	default:
+		return fmt.Errorf("%s: cannot put an entry of type %q into an initrd", h.Name, h.Typeflag)
+	}
+	return a.err
+}
+
+func (a *archive) regular(h tar.Header, permissions uint32, content io.Reader) error {
+	if h.Size > math.MaxUint32 {
+		return fmt.Errorf("%s: %d bytes are more than an initrd can hold", h.Name, h.Size)
+	}
+	a.header(h.Name, modeRegular|permissions, h, h.Size, 1)
+	if a.err == nil {
+		_, a.err = io.CopyN(a.w, content, h.Size)
+	}
+	a.padAfter(h.Size)
+	return a.err
+}
+
+// entry writes what has no content but perhaps a link's target.
+func (a *archive) entry(name string, mode uint32, h tar.Header, target string) {
+	links := 1
+	if mode&0o170000 == modeDir {
+		links = 2
+	}
+	a.header(name, mode, h, int64(len(target)), links)
+	a.write(target)
+	a.padAfter(int64(len(target)))
+}
+
+// header writes 110 bytes and the name, padded to 4.
+func (a *archive) header(name string, mode uint32, h tar.Header, size int64, links int) {
+	const major, minor, check = 3, 1, 0
+	mtime := uint32(max(0, min(h.ModTime.Unix(), math.MaxUint32)))
+	a.write(fmt.Sprintf("070701%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%s\x00",
+		a.inode, mode, uint32(h.Uid), uint32(h.Gid), links, mtime, size,
+		major, minor, uint32(h.Devmajor), uint32(h.Devminor), len(name)+1, check, name))
+	a.padAfter(int64(110 + len(name) + 1))
+	a.inode++
+}
+
+func (a *archive) write(text string) {
+	if a.err == nil {
+		_, a.err = a.w.WriteString(text)
+	}
+}
+
+// padAfter fills up to a multiple of 4 after n bytes that began at one.
+func (a *archive) padAfter(n int64) { a.write("\x00\x00\x00"[:(4-n%4)%4]) }
+
+func relativeLink(name, target string) string {
+	up := strings.Repeat("../", strings.Count(path.Clean(name), "/"))
+	return up + target
+}

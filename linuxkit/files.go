@@ -1,0 +1,131 @@
+package linuxkit
+
+import (
+	"archive/tar"
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"strconv"
+	"strings"
+)
+
+// mode is the file's, in octal as written, or LinuxKit's default.
+func (f file) mode() (int64, error) {
+	switch {
+	case f.Mode != "":
+		return strconv.ParseInt(f.Mode, 8, 16)
+	case f.Directory:
+		return 0o700, nil
+	default:
+		return 0o600, nil
+	}
+}
+
+// contents reads what files entries show of the project. The result has one
+// element for each entry; nil means that an optional one is not there.
+// folder is the template's, relative to the project.
+func contents(project fs.FS, folder string, files []file) ([][]byte, error) {
+	all := make([][]byte, len(files))
+	for i, f := range files {
+		switch {
+		case f.Contents != nil:
+			all[i] = []byte(*f.Contents)
+		case f.Source != "":
+			content, err := source(project, folder, f)
+			if err != nil {
+				return nil, err
+			}
+			all[i] = content
+		default:
+			all[i] = []byte{}
+		}
+	}
+	return all, nil
+}
+
+func source(project fs.FS, folder string, f file) ([]byte, error) {
+	name := path.Join(folder, f.Source)
+	if project == nil || path.IsAbs(f.Source) || !fs.ValidPath(name) {
+		return nil, Mistakes{{f.At, fmt.Sprintf("source %q lies outside the project; copy it into the project", f.Source)}}
+	}
+	content, err := fs.ReadFile(project, name)
+	if f.Optional && errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, Mistakes{{f.At, fmt.Sprintf("source: %v", err)}}
+	}
+	if content == nil {
+		content = []byte{}
+	}
+	return content, nil
+}
+
+// writeFiles writes the files section. Folders above a file that no entry
+// names get its owner, and its mode with the right to enter wherever it has
+// the right to do anything, as in LinuxKit.
+func writeFiles(a *archive, files []file, contents [][]byte, usr []string, ids map[string]uint32) error {
+	made := map[string]bool{}
+	for i, f := range files {
+		if contents[i] == nil {
+			continue
+		}
+		h, err := f.header(ids)
+		if err != nil {
+			return err
+		}
+		h.Size = int64(len(contents[i]))
+		h = intoUsr(h, usr)
+		if err := parents(a, h, made); err != nil {
+			return err
+		}
+		if h.Typeflag == tar.TypeDir {
+			made[h.Name] = true
+		}
+		if err := a.add(h, bytes.NewReader(contents[i])); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (f file) header(ids map[string]uint32) (tar.Header, error) {
+	mode, err := f.mode()
+	if err != nil {
+		return tar.Header{}, err
+	}
+	uid, _ := f.UID.number(ids)
+	gid, _ := f.GID.number(ids)
+	h := tar.Header{Typeflag: tar.TypeReg, Name: entryName(f.Path), Mode: mode, Uid: int(uid), Gid: int(gid)}
+	switch {
+	case f.Directory:
+		h.Typeflag = tar.TypeDir
+	case f.Symlink != "":
+		h.Typeflag, h.Linkname = tar.TypeSymlink, f.Symlink
+	}
+	return h, nil
+}
+
+func parents(a *archive, h tar.Header, made map[string]bool) error {
+	mode := h.Mode
+	for _, class := range []int64{0o100, 0o010, 0o001} {
+		if mode&(class*7) != 0 {
+			mode |= class
+		}
+	}
+	parts := strings.Split(h.Name, "/")
+	for i := 1; i < len(parts); i++ {
+		name := strings.Join(parts[:i], "/")
+		if made[name] {
+			continue
+		}
+		made[name] = true
+		dir := tar.Header{Typeflag: tar.TypeDir, Name: name, Mode: mode, Uid: h.Uid, Gid: h.Gid}
+		if err := a.add(dir, nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}

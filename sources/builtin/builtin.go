@@ -1,0 +1,98 @@
+// Package builtin gives the components that lkup itself brings:
+// "builtin:init", its program for process 1, and "builtin:kernel", a kernel
+// fit for it.
+package builtin
+
+import (
+	"archive/tar"
+	"context"
+	"crypto/sha256"
+	"fmt"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"github.com/lkup/lkup/sources"
+	"github.com/lkup/lkup/sources/store"
+)
+
+// Components gives builtin components. It implements [sources.Components].
+type Components struct {
+	Store *store.Store
+	// Init gives the program for an architecture; it is embedded in lkup.
+	Init func(arch string) ([]byte, error)
+	// Kernel gives the kernel: the distribution's, on Debian and Ubuntu.
+	Kernel sources.Components
+}
+
+const initFormat = "builtin-init/1"
+
+// The refs.
+const (
+	refInit   = "builtin:init"
+	refKernel = "builtin:kernel"
+)
+
+// Resolve identifies the init by its bytes, so that a new lkup with the same
+// init builds nothing.
+func (c Components) Resolve(ctx context.Context, ref, arch string) (sources.Digest, error) {
+	switch ref {
+	case refInit:
+		_, d, err := c.program(arch)
+		return d, err
+	case refKernel:
+		return c.Kernel.Resolve(ctx, ref, arch)
+	default:
+		return "", unknown(ref)
+	}
+}
+
+// Image gives a component that Resolve pinned.
+func (c Components) Image(ctx context.Context, ref, arch string, d sources.Digest, report sources.Report) (v1.Image, error) {
+	switch ref {
+	case refInit:
+		return c.initImage(ctx, arch, d)
+	case refKernel:
+		return c.Kernel.Image(ctx, ref, arch, d, report)
+	default:
+		return nil, unknown(ref)
+	}
+}
+
+func unknown(ref string) error {
+	return fmt.Errorf("no component %q: there is %s and %s", ref, refInit, refKernel)
+}
+
+func (c Components) program(arch string) ([]byte, sources.Digest, error) {
+	program, err := c.Init(arch)
+	if err != nil {
+		return nil, "", fmt.Errorf("%s: %w", refInit, err)
+	}
+	sum := sha256.Sum256(program)
+	return program, store.Key(initFormat, arch, string(sum[:])), nil
+}
+
+func (c Components) initImage(ctx context.Context, arch string, d sources.Digest) (v1.Image, error) {
+	program, now, err := c.program(arch)
+	if err != nil {
+		return nil, err
+	}
+	if now != d {
+		return nil, fmt.Errorf("%s is now %s and no longer %s", refInit, now.Short(), d.Short())
+	}
+	layer := store.Key("layer", string(d))
+	return c.Store.BuildImage(ctx, d, arch, v1.Config{}, func() ([]sources.Digest, error) {
+		return []sources.Digest{layer}, c.Store.BuildLayer(ctx, layer, func(w *tar.Writer) error {
+			return writeInit(w, program)
+		})
+	})
+}
+
+// writeInit puts the program where the kernel looks for it in an initrd.
+func writeInit(w *tar.Writer, program []byte) error {
+	header := tar.Header{Typeflag: tar.TypeReg, Name: "init", Mode: 0o755, Size: int64(len(program))}
+	if err := w.WriteHeader(&header); err != nil {
+		return err
+	}
+	_, err := w.Write(program)
+	return err
+}
