@@ -10,9 +10,29 @@ import (
 	"time"
 
 	"github.com/lkup/lkup/drivers"
+	"github.com/lkup/lkup/internal/layout"
+	"github.com/lkup/lkup/internal/state"
 	"github.com/lkup/lkup/sources"
 	"github.com/lkup/lkup/spec"
 )
+
+// Reconciler executes plans for one stack. Its fields are set once, before use.
+type Reconciler struct {
+	Drivers map[string]drivers.Driver
+	Images  Images // may be nil if nothing is to be started
+	Access  Access // may be nil if no image runs lkup's init
+	Store   *state.Store
+	Layout  layout.Stack
+	Project string // absolute; shares are relative to it
+	Arch    string // GOARCH of the guests
+	Now     func() time.Time
+	Rand    io.Reader
+	// Emit receives events; it is called from several goroutines at once. It may be nil.
+	Emit func(Event)
+	// Parallelism is how many machines are worked on at once; 0 means 8.
+	Parallelism int
+	Grace       time.Duration // for guests to power off
+}
 
 // Images brings artifacts here.
 type Images interface {

@@ -68,8 +68,11 @@ func (s Stack) Journal() string { return filepath.Join(s.Dir, "journal.jsonl") }
 // Lock is the file that is locked, and never renamed.
 func (s Stack) Lock() string { return filepath.Join(s.Dir, "lock") }
 
+// Instances is the folder that holds one folder per instance.
+func (s Stack) Instances() string { return filepath.Join(s.Dir, "instances") }
+
 // Instance is the directory of one instance.
-func (s Stack) Instance(id string) string { return filepath.Join(s.Dir, "instances", id) }
+func (s Stack) Instance(id string) string { return filepath.Join(s.Instances(), id) }
 
 // Manifest describes an instance from within its own directory.
 func (s Stack) Manifest(id string) string { return filepath.Join(s.Instance(id), "manifest.json") }

@@ -1,0 +1,74 @@
+// Package state is what lkup remembers of a stack between runs: decisions,
+// never facts. Whether a machine runs is asked of its driver.
+//
+// It promises that a record is on disk before the call that made it returns,
+// that a crash or a full disk leaves the last good record readable, and that
+// one process at a time writes. It reads without a lock, because records are
+// replaced in one step.
+package state
+
+import (
+	"time"
+
+	"github.com/lkup/lkup/drivers"
+	"github.com/lkup/lkup/sources"
+	"github.com/lkup/lkup/spec"
+)
+
+// FormatVersion is the newest format of records that this package reads, and
+// the one it writes.
+const FormatVersion = 1
+
+// State is everything remembered of one stack.
+type State struct {
+	FormatVersion int    `json:"format_version"`
+	Lineage       string `json:"lineage"` // random, made with the state
+	Serial        int64  `json:"serial"`  // grows with every write
+	Stack         string `json:"stack"`
+	StackID       string `json:"stack_id"`
+	Project       string `json:"project"` // absolute directory
+
+	Instances map[spec.Address]Instance `json:"instances,omitempty"`
+	// Ports are the host ports chosen for auto ports.
+	Ports   map[spec.Address][]ChosenPort `json:"ports,omitempty"`
+	Outputs map[string]any                `json:"outputs,omitempty"`
+}
+
+// ChosenPort is a host port that lkup chose.
+type ChosenPort struct {
+	Guest    int    `json:"guest"`
+	Protocol string `json:"protocol"`
+	Host     int    `json:"host"`
+}
+
+// Instance is a VM that exists, or is about to. The same record lies in the
+// instance's own directory as manifest.json.
+type Instance struct {
+	FormatVersion int            `json:"format_version"`
+	Address       spec.Address   `json:"address"`
+	ID            string         `json:"id"`    // 8 hex characters
+	Nonce         string         `json:"nonce"` // in the process's command line
+	Stack         string         `json:"stack"`
+	Project       string         `json:"project"`
+	Applied       spec.VM        `json:"applied"`
+	Image         spec.Image     `json:"image"`
+	Digest        sources.Digest `json:"digest"`
+	Driver        string         `json:"driver"`
+	Arch          string         `json:"arch"`
+	MAC           string         `json:"mac"`
+	SSHPort       int            `json:"ssh_port,omitempty"` // on 127.0.0.1, to guest port 22
+	Boot          drivers.Boot   `json:"boot"`
+	Guest         bool           `json:"guest"` // lkup's init runs in it
+	// Created says that the driver finished creating it.
+	Created bool `json:"created"`
+	// Proven names the process that was seen ready; zero if none was.
+	Proven    Process   `json:"proven"`
+	CreatedAt time.Time `json:"created_at"`
+	AppliedAt time.Time `json:"applied_at"`
+}
+
+// Process identifies a run of a machine.
+type Process struct {
+	PID     int       `json:"pid,omitempty"`
+	Started time.Time `json:"started,omitzero"`
+}

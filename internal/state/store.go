@@ -1,0 +1,261 @@
+package state
+
+import (
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"os"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/gofrs/flock"
+
+	"github.com/lkup/lkup/internal/layout"
+	"github.com/lkup/lkup/spec"
+)
+
+// Owner says whose state is opened, and where its randomness comes from.
+type Owner struct {
+	Stack   string
+	Project string
+	Holder  Holder
+	Rand    io.Reader
+	Timeout time.Duration // how long to wait for the lock
+}
+
+// Store is a stack's state, locked for writing. It is safe for concurrent use.
+//
+// Every instance has its record in its own directory, written before Put
+// returns; state.json repeats them all. When many Puts come at once they share
+// one write of state.json, so that a thousand instances do not cost a thousand
+// times a thousand records.
+type Store struct {
+	paths layout.Stack
+	lock  *flock.Flock
+
+	mu      sync.Mutex
+	state   State
+	written *sync.Cond
+	wanted  int64 // writes asked for
+	done    int64 // writes that are on disk
+	writing bool
+	lastErr error
+	journal *journal
+}
+
+// Lock opens a stack's state for writing, and holds its lock until Close.
+func Lock(ctx context.Context, paths layout.Stack, owner Owner) (*Store, error) {
+	if err := makeDir(paths.Dir); err != nil {
+		return nil, err
+	}
+	lock, err := acquire(ctx, paths, owner.Stack, owner.Holder, owner.Timeout)
+	if err != nil {
+		return nil, err
+	}
+	s, err := open(paths, owner)
+	if err != nil {
+		return nil, errors.Join(err, lock.Unlock())
+	}
+	s.lock = lock
+	return s, nil
+}
+
+func open(paths layout.Stack, owner Owner) (*Store, error) {
+	known, err := Read(paths)
+	if err != nil {
+		return nil, err
+	}
+	if known.Lineage == "" {
+		random := make([]byte, 16)
+		if _, err := io.ReadFull(owner.Rand, random); err != nil {
+			return nil, err
+		}
+		known = State{Lineage: hex.EncodeToString(random)}
+	}
+	known.FormatVersion = FormatVersion
+	known.Stack, known.StackID, known.Project = owner.Stack, paths.ID, owner.Project
+	journal, err := openJournal(paths.Journal())
+	if err != nil {
+		return nil, err
+	}
+	if err := sweep(paths, known); err != nil {
+		return nil, err
+	}
+	s := &Store{paths: paths, state: known, journal: journal}
+	s.written = sync.NewCond(&s.mu)
+	return s, nil
+}
+
+// Close gives the lock back. What was put is on disk already.
+func (s *Store) Close() error {
+	return errors.Join(s.journal.close(), s.lock.Unlock())
+}
+
+// State is a copy of what is remembered now.
+func (s *Store) State() State {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	copied := s.state
+	copied.Instances = maps.Clone(s.state.Instances)
+	copied.Ports = maps.Clone(s.state.Ports)
+	copied.Outputs = maps.Clone(s.state.Outputs)
+	return copied
+}
+
+// Instance gives the record of one VM.
+func (s *Store) Instance(address spec.Address) (Instance, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	i, found := s.state.Instances[address]
+	return i, found
+}
+
+// Put records an instance: its manifest first, then the state.
+func (s *Store) Put(i Instance) error {
+	s.mu.Lock()
+	i.FormatVersion, i.Stack, i.Project = FormatVersion, s.state.Stack, s.state.Project
+	s.mu.Unlock()
+	content, err := json.MarshalIndent(i, "", "  ")
+	if err != nil {
+		return err
+	}
+	if err := makeDir(s.paths.Instance(i.ID)); err != nil {
+		return err
+	}
+	if err := WriteFile(s.paths.Manifest(i.ID), append(content, '\n'), 0o600); err != nil {
+		return err
+	}
+	return s.update(func(state *State) {
+		if state.Instances == nil {
+			state.Instances = map[spec.Address]Instance{}
+		}
+		state.Instances[i.Address] = i
+	})
+}
+
+// Forget removes an instance's directory, then its record, and with its ports
+// if the VM is gone for good. A crash in between leaves the record, so that
+// the removal is done again.
+func (s *Store) Forget(address spec.Address, forGood bool) error {
+	i, found := s.Instance(address)
+	if found {
+		if err := os.RemoveAll(s.paths.Instance(i.ID)); err != nil {
+			return fmt.Errorf("remove the directory of %s: %w", address, err)
+		}
+		if err := os.RemoveAll(s.paths.RunDir(i.ID)); err != nil {
+			return fmt.Errorf("remove the sockets of %s: %w", address, err)
+		}
+	}
+	return s.update(func(state *State) {
+		delete(state.Instances, address)
+		if forGood {
+			delete(state.Ports, address)
+		}
+	})
+}
+
+// SetPorts records the host ports chosen for a VM's auto ports.
+func (s *Store) SetPorts(chosen map[spec.Address][]ChosenPort) error {
+	return s.update(func(state *State) { state.Ports = chosen })
+}
+
+// SetOutputs records the outputs.
+func (s *Store) SetOutputs(outputs map[string]any) error {
+	return s.update(func(state *State) { state.Outputs = outputs })
+}
+
+// Remove forgets the whole stack, if no instance is left. The lock's file
+// stays: whoever waits for it must find it.
+func (s *Store) Remove() error {
+	if left := s.State().Instances; len(left) > 0 {
+		return fmt.Errorf("%d machines are left", len(left))
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, path := range []string{s.paths.StateFile(), s.paths.StateFile() + ".backup", s.paths.Journal(), s.paths.Run} {
+		if err := os.RemoveAll(path); err != nil {
+			return err
+		}
+	}
+	if err := os.Remove(s.paths.Instances()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("something is left of a machine that lkup does not know: %w", err)
+	}
+	return nil
+}
+
+// update changes the state and returns once the change is on disk.
+func (s *Store) update(change func(*State)) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	change(&s.state)
+	s.wanted++
+	mine := s.wanted
+	for s.done < mine {
+		if s.writing {
+			s.written.Wait()
+			continue
+		}
+		s.writeLocked()
+	}
+	return s.lastErr
+}
+
+// writeLocked writes all changes made so far, with the mutex given back while
+// the disk works.
+func (s *Store) writeLocked() {
+	s.writing = true
+	upTo := s.wanted
+	s.state.Serial++
+	content, err := json.MarshalIndent(s.state, "", "  ")
+	s.mu.Unlock()
+	if err == nil {
+		err = s.write(append(content, '\n'))
+	}
+	s.mu.Lock()
+	s.writing, s.done, s.lastErr = false, upTo, err
+	s.written.Broadcast()
+}
+
+// write keeps the state before this one as a backup.
+func (s *Store) write(content []byte) error {
+	file := s.paths.StateFile()
+	backup := file + ".backup"
+	if err := os.Remove(backup); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return plain(backup, err)
+	}
+	if err := os.Link(file, backup); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return plain(backup, err)
+	}
+	return WriteFile(file, content, 0o600)
+}
+
+// Unfinished lists the effects that an earlier run began and did not end.
+func (s *Store) Unfinished() []Entry { return slices.Clone(s.journal.unfinished) }
+
+// sweep removes the directories of instances whose record never reached the
+// state: a crash came between the two, and before anything was created.
+func sweep(paths layout.Stack, known State) error {
+	ids := map[string]bool{}
+	for _, i := range known.Instances {
+		ids[i.ID] = true
+	}
+	dirs, err := os.ReadDir(paths.Instances())
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	for _, dir := range dirs {
+		if ids[dir.Name()] {
+			continue
+		}
+		// Remove, not RemoveAll: with anything else in it, the directory stays.
+		_ = os.Remove(paths.Manifest(dir.Name()))
+		_ = os.Remove(paths.Instance(dir.Name()))
+	}
+	return nil
+}

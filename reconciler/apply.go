@@ -1,0 +1,218 @@
+package reconciler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/lkup/lkup/planner"
+	"github.com/lkup/lkup/spec"
+)
+
+// ErrInterrupted says that Apply was asked to end early. What had begun was
+// finished; the rest is for the next apply.
+var ErrInterrupted = errors.New("interrupted; what had begun was finished, and the next apply does the rest")
+
+// drainLimit bounds how long ops that run go on after Apply was asked to end.
+const drainLimit = 30 * time.Second
+
+// Apply executes a plan. A failed op skips only what waits for it; the error
+// joins all failures. images holds the image of each VM that is to be started.
+//
+// When drain is closed nothing new is started, and what runs is finished or
+// given up after 30 seconds. When ctx ends, waiting ends at once. No guest is
+// stopped for either.
+func (r *Reconciler) Apply(ctx context.Context, drain <-chan struct{}, plan *planner.Plan, images map[spec.Address]spec.Image) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	x := &execution{
+		Reconciler: r,
+		plan:       plan,
+		images:     images,
+		drain:      drain,
+		results:    make([]result, len(plan.Ops)),
+		places:     make(chan struct{}, r.parallelism()),
+		given:      map[int]bool{},
+	}
+	for i := range x.results {
+		x.results[i].over = make(chan struct{})
+	}
+	finished := make(chan struct{})
+	defer close(finished)
+	go boundDrain(drain, finished, cancel)
+
+	var group sync.WaitGroup
+	for i := range plan.Ops {
+		group.Go(func() { x.execute(ctx, i) })
+	}
+	group.Wait()
+	return x.conclude()
+}
+
+// boundDrain ends the context some time after drain was closed.
+func boundDrain(drain, finished <-chan struct{}, cancel context.CancelCauseFunc) {
+	select {
+	case <-finished:
+		return
+	case <-drain:
+	}
+	limit := time.NewTimer(drainLimit)
+	defer limit.Stop()
+	select {
+	case <-finished:
+	case <-limit.C:
+		cancel(ErrInterrupted)
+	}
+}
+
+func (r *Reconciler) parallelism() int {
+	if r.Parallelism > 0 {
+		return r.Parallelism
+	}
+	return 8
+}
+
+// execution is one run of Apply.
+type execution struct {
+	*Reconciler
+	plan    *planner.Plan
+	images  map[spec.Address]spec.Image
+	drain   <-chan struct{}
+	results []result
+	places  chan struct{} // as many as ops may run at once
+
+	ports sync.Mutex
+	given map[int]bool // ports for SSH that this run chose
+}
+
+// result is how an op ended. err and skipped are written before over is closed.
+type result struct {
+	over    chan struct{}
+	err     error
+	skipped bool
+}
+
+// execute waits for the ops before this one, then does it or skips it.
+func (x *execution) execute(ctx context.Context, i int) {
+	own := &x.results[i]
+	defer close(own.over)
+	step := x.plan.Steps[x.plan.Ops[i].Step]
+	for _, earlier := range x.plan.Ops[i].After {
+		<-x.results[earlier].over
+		if before := x.results[earlier]; before.err != nil || before.skipped {
+			x.skip(own, step, x.plan.Steps[x.plan.Ops[earlier].Step].Address)
+			return
+		}
+	}
+	select {
+	case x.places <- struct{}{}:
+		defer func() { <-x.places }()
+	case <-x.drain:
+	}
+	if x.draining() || ctx.Err() != nil {
+		x.skip(own, step, "")
+		return
+	}
+	own.err = x.do(ctx, step, x.plan.Ops[i].Phase)
+}
+
+func (x *execution) draining() bool {
+	select {
+	case <-x.drain:
+		return true
+	default:
+		return false
+	}
+}
+
+func (x *execution) skip(own *result, step planner.Step, because spec.Address) {
+	own.skipped = true
+	detail := "interrupted"
+	if because != "" && because != step.Address {
+		detail = fmt.Sprintf("it waits for %s", because)
+	} else if because != "" {
+		detail = "its first half failed"
+	}
+	x.emit(Event{Address: step.Address, Kind: OpSkipped, Op: string(step.Action), Detail: detail})
+}
+
+// do carries out one op and tells of it.
+func (x *execution) do(ctx context.Context, step planner.Step, phase planner.Phase) error {
+	u := &unit{execution: x, step: step, began: x.Now(), op: opName(step.Action, phase)}
+	x.emit(Event{Address: step.Address, Kind: OpStarted, Op: u.op})
+	err := u.run(ctx, phase)
+	if cause := context.Cause(ctx); err != nil && errors.Is(cause, ErrInterrupted) {
+		err = errors.Join(err, cause)
+	}
+	if err != nil {
+		err = fmt.Errorf("%s %s: %w", u.op, step.Address, err)
+		x.emit(Event{Address: step.Address, Kind: OpFailed, Op: u.op, Took: u.took(), Err: err})
+		return err
+	}
+	x.emit(Event{Address: step.Address, Kind: OpDone, Op: u.op, Took: u.took(), Stop: u.stopped})
+	return nil
+}
+
+// opName is the verb of one half of a step.
+func opName(action planner.Action, phase planner.Phase) string {
+	switch {
+	case phase == planner.Down && (action == planner.Delete || action == planner.Replace):
+		return "delete"
+	case phase == planner.Down:
+		return "stop"
+	case action == planner.Restart:
+		return "start"
+	case action == planner.Replace:
+		return "create"
+	}
+	return string(action)
+}
+
+// conclude records the outputs and joins the errors.
+func (x *execution) conclude() error {
+	var failures []error
+	skipped := 0
+	for i := range x.results {
+		if x.results[i].err != nil {
+			failures = append(failures, x.results[i].err)
+		}
+		if x.results[i].skipped {
+			skipped++
+		}
+	}
+	if x.draining() && skipped > 0 {
+		failures = append(failures, ErrInterrupted)
+	}
+	if len(failures) == 0 {
+		failures = append(failures, x.recordOutputs())
+	}
+	return errors.Join(failures...)
+}
+
+func (x *execution) recordOutputs() error {
+	if len(x.plan.Outputs) == 0 {
+		return nil
+	}
+	outputs := x.Store.State().Outputs
+	if outputs == nil {
+		outputs = map[string]any{}
+	}
+	for _, change := range x.plan.Outputs {
+		if change.Removed || !change.Known {
+			delete(outputs, change.Name)
+			continue
+		}
+		outputs[change.Name] = change.New
+	}
+	return x.Store.SetOutputs(outputs)
+}
+
+func (r *Reconciler) emit(e Event) {
+	if r.Emit == nil {
+		return
+	}
+	e.Time = r.Now()
+	r.Emit(e)
+}

@@ -1,0 +1,79 @@
+package reconciler
+
+import (
+	"fmt"
+	"path/filepath"
+
+	"github.com/lkup/lkup/drivers"
+	"github.com/lkup/lkup/internal/layout"
+	"github.com/lkup/lkup/internal/state"
+	"github.com/lkup/lkup/spec"
+)
+
+// sshGuestPort is where SSH servers listen.
+const sshGuestPort = 22
+
+// Machine is an instance as its driver knows it, every choice made.
+func Machine(i state.Instance, paths layout.Stack, project string) drivers.Machine {
+	vm := i.Applied
+	return drivers.Machine{
+		Address: i.Address,
+		ID:      i.ID,
+		Name:    vm.Name,
+		Nonce:   i.Nonce,
+		Dir:     paths.Instance(i.ID),
+		RunDir:  paths.RunDir(i.ID),
+		Arch:    i.Arch,
+		CPUs:    vm.CPUs,
+		Memory:  vm.Memory,
+		MAC:     i.MAC,
+		Boot:    i.Boot,
+		Ports:   machinePorts(vm, i.SSHPort),
+		Shares:  machineShares(vm, project),
+	}
+}
+
+// machinePorts adds the port for SSH, unless the user forwards it.
+func machinePorts(vm spec.VM, sshPort int) []drivers.Port {
+	var ports []drivers.Port
+	for _, p := range vm.Ports {
+		ports = append(ports, drivers.Port{Address: p.Address, Host: p.Host, Guest: p.Guest, Protocol: p.Protocol})
+	}
+	if _, forwarded := forwardedSSH(vm); !forwarded && sshPort != 0 {
+		ports = append(ports, drivers.Port{Address: "127.0.0.1", Host: sshPort, Guest: sshGuestPort, Protocol: "tcp"})
+	}
+	return ports
+}
+
+// forwardedSSH is the host port by which the user reaches the guest's SSH.
+func forwardedSSH(vm spec.VM) (int, bool) {
+	for _, p := range vm.Ports {
+		if p.Guest == sshGuestPort && p.Protocol == "tcp" {
+			return p.Host, true
+		}
+	}
+	return 0, false
+}
+
+func machineShares(vm spec.VM, project string) []drivers.Share {
+	var shares []drivers.Share
+	for n, s := range vm.Shares {
+		host := s.Host
+		if !filepath.IsAbs(host) {
+			host = filepath.Join(project, host)
+		}
+		shares = append(shares, drivers.Share{
+			Tag:      fmt.Sprintf("share%d", n),
+			Host:     host,
+			Guest:    s.Guest,
+			ReadOnly: s.ReadOnly,
+		})
+	}
+	return shares
+}
+
+// macAddress is derived from the ID, so it is the same for an instance's whole
+// life. 52:54:00 is QEMU's prefix for addresses made locally.
+func macAddress(id string) string {
+	return fmt.Sprintf("52:54:00:%s:%s:%s", id[0:2], id[2:4], id[4:6])
+}

@@ -1,0 +1,121 @@
+package reconciler
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"strconv"
+
+	"github.com/lkup/lkup/internal/state"
+	"github.com/lkup/lkup/spec"
+)
+
+// ChoosePorts chooses a free host port for every auto port that has none,
+// records the choices, and keeps those made before. Choices for VMs that are
+// neither wanted nor there are forgotten.
+func (r *Reconciler) ChoosePorts(ctx context.Context, stack *spec.Stack) (spec.Facts, error) {
+	known := r.Store.State()
+	taken := reservedPorts(stack, known)
+	chosen := map[spec.Address][]state.ChosenPort{}
+	changed := false
+	for _, address := range stack.Addresses() {
+		for _, p := range stack.VMs[address].Ports {
+			if !p.Auto {
+				continue
+			}
+			host := chosenBefore(known.Ports[address], p)
+			if host == 0 {
+				free, err := freePort(ctx, p.Address, p.Protocol, taken)
+				if err != nil {
+					return spec.Facts{}, fmt.Errorf("choose a host port for %s: %w", address, err)
+				}
+				host, changed = free, true
+			}
+			taken[host] = true
+			chosen[address] = append(chosen[address], state.ChosenPort{Guest: p.Guest, Protocol: p.Protocol, Host: host})
+		}
+	}
+	for address := range known.Instances {
+		if _, wanted := chosen[address]; !wanted && len(known.Ports[address]) > 0 {
+			chosen[address] = known.Ports[address]
+		}
+	}
+	if changed {
+		if err := r.Store.SetPorts(chosen); err != nil {
+			return spec.Facts{}, err
+		}
+	}
+	return Facts(state.State{Ports: chosen}), nil
+}
+
+// reservedPorts are the host ports that must not be chosen, though they may be
+// free just now.
+func reservedPorts(stack *spec.Stack, known state.State) map[int]bool {
+	taken := map[int]bool{}
+	for _, vm := range stack.VMs {
+		for _, p := range vm.Ports {
+			taken[p.Host] = true
+		}
+	}
+	for _, i := range known.Instances {
+		taken[i.SSHPort] = true
+	}
+	for _, ports := range known.Ports {
+		for _, p := range ports {
+			taken[p.Host] = true
+		}
+	}
+	return taken
+}
+
+func chosenBefore(ports []state.ChosenPort, wanted spec.Port) int {
+	for _, p := range ports {
+		if p.Guest == wanted.Guest && p.Protocol == wanted.Protocol {
+			return p.Host
+		}
+	}
+	return 0
+}
+
+// freePort asks the operating system for a port that nobody holds and that is
+// not taken. Somebody may take it before it is used; the start then says who.
+func freePort(ctx context.Context, address, protocol string, taken map[int]bool) (int, error) {
+	var last error
+	for range 100 {
+		port, err := ask(ctx, address, protocol)
+		if err != nil {
+			last = err
+			continue
+		}
+		if !taken[port] {
+			return port, nil
+		}
+	}
+	return 0, fmt.Errorf("no free %s port on %s: %w", protocol, address, last)
+}
+
+func ask(ctx context.Context, address, protocol string) (int, error) {
+	var config net.ListenConfig
+	where := net.JoinHostPort(address, "0")
+	var bound net.Addr
+	if protocol == "udp" {
+		conn, err := config.ListenPacket(ctx, "udp", where)
+		if err != nil {
+			return 0, err
+		}
+		defer conn.Close()
+		bound = conn.LocalAddr()
+	} else {
+		listener, err := config.Listen(ctx, "tcp", where)
+		if err != nil {
+			return 0, err
+		}
+		defer listener.Close()
+		bound = listener.Addr()
+	}
+	_, port, err := net.SplitHostPort(bound.String())
+	if err != nil {
+		return 0, err
+	}
+	return strconv.Atoi(port)
+}

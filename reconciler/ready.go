@@ -1,0 +1,212 @@
+package reconciler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/lkup/lkup/drivers"
+	"github.com/lkup/lkup/guest"
+	"github.com/lkup/lkup/internal/state"
+)
+
+const (
+	pollEvery = 25 * time.Millisecond
+	// statusEvery is how often the driver is asked whether the process lives.
+	statusEvery = 200 * time.Millisecond
+	// sshBackoff is the pause after SSH did not answer though the guest never
+	// said that it listens: each try costs the guest a handshake.
+	sshBackoff = 300 * time.Millisecond
+)
+
+// errExited says that the machine ended while it was awaited.
+var errExited = errors.New("its process ended before it was ready")
+
+// wait follows one machine from its start until it is ready.
+type wait struct {
+	*unit
+	driver   drivers.Driver
+	instance state.Instance
+	machine  drivers.Machine
+	console  *console
+	stage    Stage // the last one reached
+	probes   []*probe
+	conn     Guest
+	listens  bool // the guest said that its SSH server listens
+	dialled  time.Time
+	asked    time.Time
+	sshError error
+}
+
+func newWait(u *unit, driver drivers.Driver, i state.Instance, m drivers.Machine) *wait {
+	return &wait{
+		unit: u, driver: driver, instance: i, machine: m,
+		console: newConsole(m.Dir),
+		probes:  probesOf(i.Applied, i.Guest),
+	}
+}
+
+// ready polls until every probe has passed.
+func (w *wait) ready(ctx context.Context) error {
+	timeout := w.instance.Applied.Ready.Timeout
+	ctx, cancel := context.WithTimeoutCause(ctx, timeout, &timeoutError{after: timeout})
+	defer cancel()
+	defer w.hangUp()
+	w.advance(StageProcess)
+	tick := time.NewTicker(pollEvery)
+	defer tick.Stop()
+	for {
+		done, err := w.look(ctx)
+		if err != nil {
+			return err
+		}
+		if done {
+			w.advance(StageReady)
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return w.gaveUp(context.Cause(ctx))
+		case <-tick.C:
+		}
+	}
+}
+
+// look takes in what is new and tries what may pass now.
+func (w *wait) look(ctx context.Context) (done bool, err error) {
+	lines, err := w.console.read()
+	if err != nil {
+		return false, err
+	}
+	for _, line := range lines {
+		w.hear(line)
+	}
+	if now := w.Now(); now.Sub(w.asked) >= statusEvery {
+		w.asked = now
+		status, err := w.driver.Status(ctx, w.machine)
+		if err != nil && ctx.Err() == nil {
+			return false, err
+		}
+		if err == nil && status.State != drivers.Running {
+			return false, errExited
+		}
+	}
+	if w.needsSSH() && w.conn == nil {
+		w.dial(ctx)
+	}
+	return w.probe(ctx), nil
+}
+
+// hear takes in one line of the console.
+func (w *wait) hear(line string) {
+	if w.stage == StageProcess {
+		w.advance(StageKernel)
+	}
+	if stage, announced := guest.ParseMarker(line); announced {
+		switch stage {
+		case guest.StageInit:
+			w.advance(StageInit)
+		case guest.StageNetwork:
+			w.advance(StageNetwork)
+		case guest.StageSSH:
+			w.listens = true
+		case guest.StageUp:
+		}
+	}
+	for _, p := range w.probes {
+		p.hear(line)
+	}
+}
+
+// dial opens the one connection that all probes share.
+func (w *wait) dial(ctx context.Context) {
+	now := w.Now()
+	if !w.listens && now.Sub(w.dialled) < sshBackoff {
+		return
+	}
+	w.dialled = now
+	ctx, cancel := context.WithTimeout(ctx, probeLimit)
+	defer cancel()
+	conn, err := w.Access.Dial(ctx, w.machine)
+	if err != nil {
+		w.sshError = err
+		return
+	}
+	w.conn = conn
+	w.advance(StageSSH)
+}
+
+func (w *wait) hangUp() {
+	if w.conn != nil {
+		_ = w.conn.Close() // it has served
+	}
+}
+
+func (w *wait) needsSSH() bool {
+	for _, p := range w.probes {
+		if p.ssh {
+			return true
+		}
+	}
+	return false
+}
+
+// probe tries every probe that has not passed yet.
+func (w *wait) probe(ctx context.Context) bool {
+	all := true
+	for _, p := range w.probes {
+		if p.passed || p.ssh && w.conn == nil {
+			all = all && p.passed
+			continue
+		}
+		ctx, cancel := context.WithTimeout(ctx, probeLimit)
+		p.last = p.try(ctx, w.conn)
+		cancel()
+		p.passed = p.last == nil
+		all = all && p.passed
+	}
+	return all
+}
+
+// order gives stages a rank, so that none is told twice or backwards.
+var order = map[Stage]int{
+	StageImage: 1, StageProcess: 2, StageKernel: 3, StageInit: 4, StageNetwork: 5, StageSSH: 6, StageReady: 7,
+}
+
+func (w *wait) advance(s Stage) {
+	if order[s] <= order[w.stage] {
+		return
+	}
+	w.stage = s
+	w.reached(s)
+}
+
+// timeoutError says that ready.timeout passed.
+type timeoutError struct {
+	after   time.Duration
+	waiting []string // what each probe last said
+}
+
+func (e *timeoutError) Error() string {
+	return fmt.Sprintf("it was not ready within %s", e.after)
+}
+
+// gaveUp adds to a time-out what was still being waited for.
+func (w *wait) gaveUp(cause error) error {
+	var timeout *timeoutError
+	if !errors.As(cause, &timeout) {
+		return cause
+	}
+	e := &timeoutError{after: timeout.after}
+	for _, p := range w.probes {
+		switch {
+		case p.passed:
+		case p.ssh && w.conn == nil:
+			e.waiting = append(e.waiting, fmt.Sprintf("%s: SSH does not answer: %v", p.name, w.sshError))
+		default:
+			e.waiting = append(e.waiting, fmt.Sprintf("%s: %v", p.name, p.last))
+		}
+	}
+	return e
+}

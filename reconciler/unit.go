@@ -1,0 +1,294 @@
+package reconciler
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/lkup/lkup/drivers"
+	"github.com/lkup/lkup/internal/state"
+	"github.com/lkup/lkup/planner"
+	"github.com/lkup/lkup/sources"
+	"github.com/lkup/lkup/spec"
+)
+
+// unit is one op under way.
+type unit struct {
+	*execution
+	step    planner.Step
+	op      string
+	began   time.Time
+	stopped drivers.StopReport
+}
+
+func (u *unit) took() time.Duration { return u.Now().Sub(u.began) }
+
+func (u *unit) run(ctx context.Context, phase planner.Phase) error {
+	switch phase {
+	case planner.Down:
+		return u.down(ctx)
+	case planner.Up:
+		return u.up(ctx)
+	case planner.Record:
+		return u.record()
+	}
+	return fmt.Errorf("a plan holds no phase %q", phase)
+}
+
+// record writes what is wanted over what was applied; the guest is not touched.
+func (u *unit) record() error {
+	i, found := u.Store.Instance(u.step.Address)
+	if !found {
+		return errors.New("it is no longer in the state; plan again")
+	}
+	u.adopt(&i)
+	return u.Store.Put(i)
+}
+
+// adopt makes the record say what is wanted.
+func (u *unit) adopt(i *state.Instance) {
+	i.Applied = *u.step.Want
+	i.Driver = u.step.Driver
+	i.Digest = u.step.Digest
+	i.AppliedAt = u.Now().UTC()
+}
+
+// down stops an instance, and deletes it if the plan says so.
+func (u *unit) down(ctx context.Context) error {
+	i, found := u.Store.Instance(u.step.Address)
+	if !found {
+		return nil
+	}
+	driver, err := u.driver(i.Driver)
+	if err != nil {
+		return err
+	}
+	m := Machine(i, u.Layout, u.Project)
+	if err := u.journalled("stop", i, func() error {
+		u.stopped, err = driver.Stop(ctx, m, u.Grace)
+		return err
+	}); err != nil {
+		return err
+	}
+	switch u.step.Action {
+	case planner.Delete, planner.Replace:
+		return u.remove(ctx, driver, i, m)
+	case planner.Stop:
+		u.adopt(&i)
+		return u.Store.Put(i)
+	}
+	return nil
+}
+
+// remove deletes what the driver made, then forgets the instance.
+func (u *unit) remove(ctx context.Context, driver drivers.Driver, i state.Instance, m drivers.Machine) error {
+	return u.journalled("delete", i, func() error {
+		if err := driver.Delete(ctx, m); err != nil {
+			return err
+		}
+		return u.Store.Forget(i.Address, u.step.Action == planner.Delete)
+	})
+}
+
+// up creates an instance if need be, starts it and waits until it is ready.
+func (u *unit) up(ctx context.Context) error {
+	driver, err := u.driver(u.step.Driver)
+	if err != nil {
+		return err
+	}
+	i, err := u.begin()
+	if err != nil {
+		return err
+	}
+	status, err := driver.Status(ctx, Machine(i, u.Layout, u.Project))
+	if err != nil {
+		return err
+	}
+	if status.State == drivers.Running && i.Created {
+		return u.prove(ctx, driver, i, Machine(i, u.Layout, u.Project))
+	}
+	if err := u.settle(ctx, &i); err != nil {
+		return err
+	}
+	if err := u.create(ctx, driver, &i); err != nil {
+		return err
+	}
+	if !i.Applied.Running {
+		return nil
+	}
+	m := Machine(i, u.Layout, u.Project)
+	if err := u.start(ctx, driver, i, &m); err != nil {
+		return u.explain(driver, m, nil, err)
+	}
+	return u.prove(ctx, driver, i, m)
+}
+
+// begin gives the instance's record, or starts a new one with an ID of its own.
+func (u *unit) begin() (state.Instance, error) {
+	i, found := u.Store.Instance(u.step.Address)
+	if found {
+		return i, nil
+	}
+	id, err := u.random(4)
+	if err != nil {
+		return i, err
+	}
+	nonce, err := u.random(8)
+	return state.Instance{
+		Address:   u.step.Address,
+		ID:        id,
+		Nonce:     nonce,
+		Arch:      u.Arch,
+		MAC:       macAddress(id),
+		CreatedAt: u.Now().UTC(),
+	}, err
+}
+
+func (u *unit) random(bytes int) (string, error) {
+	b := make([]byte, bytes)
+	if _, err := io.ReadFull(u.Rand, b); err != nil {
+		return "", fmt.Errorf("make an ID: %w", err)
+	}
+	return hex.EncodeToString(b), nil
+}
+
+// settle makes the last choices - files and the port for SSH - and records
+// them, before anything is made or started.
+func (u *unit) settle(ctx context.Context, i *state.Instance) error {
+	u.adopt(i)
+	img, found := u.images[u.step.Want.Image]
+	if !found {
+		return fmt.Errorf("the plan has no image %s", u.step.Want.Image)
+	}
+	artifact, err := u.Images.Fetch(ctx, img, u.step.Digest, func(p sources.Progress) {
+		u.emit(Event{Address: u.step.Address, Kind: Downloading, Report: &p})
+	})
+	if err != nil {
+		return fmt.Errorf("get %s: %w", u.step.Want.Image, err)
+	}
+	u.reached(StageImage)
+	i.Image, i.Boot, i.Guest = img, boot(artifact, i.Applied), artifact.Guest
+	i.Proven = state.Process{}
+	if artifact.Arch != "" {
+		i.Arch = artifact.Arch
+	}
+	if _, forwarded := forwardedSSH(i.Applied); i.Guest && i.SSHPort == 0 && !forwarded {
+		if i.SSHPort, err = u.sshPort(ctx); err != nil {
+			return err
+		}
+	}
+	if err := checkProbes(i.Applied.Ready, i.Guest); err != nil {
+		return err
+	}
+	return u.Store.Put(*i)
+}
+
+// boot joins what the image says with what the stack file adds.
+func boot(a sources.Artifact, vm spec.VM) drivers.Boot {
+	b := drivers.Boot{Kernel: a.Kernel, Initrds: a.Initrds, Cmdline: a.Cmdline}
+	if vm.Cmdline != "" {
+		b.Cmdline += " " + vm.Cmdline
+	}
+	if a.Disk != "" {
+		b.Disks = []drivers.Disk{{Path: a.Disk, Format: a.DiskFormat}}
+	}
+	return b
+}
+
+func (u *unit) sshPort(ctx context.Context) (int, error) {
+	u.ports.Lock()
+	defer u.ports.Unlock()
+	known := u.Store.State()
+	taken := reservedPorts(&spec.Stack{}, known)
+	for _, step := range u.plan.Steps {
+		if step.Want == nil {
+			continue
+		}
+		for _, p := range step.Want.Ports {
+			taken[p.Host] = true
+		}
+	}
+	for port := range u.given {
+		taken[port] = true
+	}
+	port, err := freePort(ctx, "127.0.0.1", "tcp", taken)
+	u.given[port] = true
+	return port, err
+}
+
+// create makes what the driver needs before the first start. Something left by
+// an earlier try is removed first.
+func (u *unit) create(ctx context.Context, driver drivers.Driver, i *state.Instance) error {
+	m := Machine(*i, u.Layout, u.Project)
+	for _, dir := range []string{m.Dir, m.RunDir} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return fmt.Errorf("make the instance's directory: %w", err)
+		}
+	}
+	return u.journalled("create", *i, func() error {
+		if err := driver.Create(ctx, m); err != nil {
+			return err
+		}
+		if i.Created {
+			return nil
+		}
+		i.Created = true
+		return u.Store.Put(*i)
+	})
+}
+
+// start hands the machine to its driver, with its keys and settings.
+func (u *unit) start(ctx context.Context, driver drivers.Driver, i state.Instance, m *drivers.Machine) error {
+	if i.Guest {
+		seed, err := u.Access.Prepare(ctx, *m, i.Applied)
+		if err != nil {
+			return err
+		}
+		m.Boot.Initrds = append(m.Boot.Initrds[:len(m.Boot.Initrds):len(m.Boot.Initrds)], seed...)
+	}
+	if err := noteStart(m.Dir, u.Now()); err != nil {
+		return err
+	}
+	return u.journalled("start", i, func() error { return driver.Start(ctx, *m) })
+}
+
+// prove waits until the running machine is ready, and records which process
+// was seen so.
+func (u *unit) prove(ctx context.Context, driver drivers.Driver, i state.Instance, m drivers.Machine) error {
+	w := newWait(u, driver, i, m)
+	if err := w.ready(ctx); err != nil {
+		return u.explain(driver, m, w, err)
+	}
+	status, err := driver.Status(ctx, m)
+	if err != nil {
+		return err
+	}
+	u.adopt(&i)
+	i.Proven = process(status)
+	return u.Store.Put(i)
+}
+
+func (u *unit) driver(name string) (drivers.Driver, error) {
+	driver, found := u.Drivers[name]
+	if !found {
+		return nil, fmt.Errorf("this lkup has no driver %q", name)
+	}
+	return driver, nil
+}
+
+// journalled does an effect between its two lines in the journal.
+func (u *unit) journalled(effect string, i state.Instance, do func() error) error {
+	end, err := u.Store.Begin(state.Entry{Time: u.Now().UTC(), Address: i.Address, ID: i.ID, Effect: effect})
+	if err != nil {
+		return err
+	}
+	return errors.Join(do(), end())
+}
+
+func (u *unit) reached(s Stage) {
+	u.emit(Event{Address: u.step.Address, Kind: StageReached, Stage: s, Op: u.op, Took: u.took()})
+}
