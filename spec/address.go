@@ -52,7 +52,10 @@ func (k PortKey) Attribute() string {
 func (s Share) Attribute() string { return "share[" + s.Guest + "]" }
 
 func keyed(block Address, key string) Address {
-	quoted := strings.NewReplacer("${", "$${", "%{", "%%{").Replace(strconv.Quote(key))
+	quoted := strconv.Quote(key)
+	if strings.ContainsAny(key, "$%") {
+		quoted = strings.ReplaceAll(strings.ReplaceAll(quoted, "${", "$${"), "%{", "%%{")
+	}
 	return block + Address("["+quoted+"]")
 }
 

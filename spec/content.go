@@ -36,9 +36,23 @@ func jsonContent(body hcl.Body, s *schema, rep *report) ([]*hcl.Attribute, []*hc
 		}
 		want.Blocks = append(want.Blocks, header)
 	}
-	got, diags := body.Content(want)
+	got, rest, diags := body.PartialContent(want)
+	unknown, notObject := rest.JustAttributes()
+	if notObject.HasErrors() { // an array of objects; only Content looks into those
+		got, diags = body.Content(want)
+	}
 	rep.add(diags...)
+	for _, attr := range byPosition(unknown) {
+		rep.fail(attr.NameRange, "Unknown property", "A %s takes no property %q.%s", s.name(), attr.Name, unknownProperty(attr.Name, s))
+	}
 	return byPosition(got.Attributes), got.Blocks
+}
+
+func unknownProperty(given string, s *schema) string {
+	if meant := s.meant(given); meant != "" {
+		return ` Did you mean "` + meant + `"?`
+	}
+	return " " + s.menu()
 }
 
 func byPosition(attrs hcl.Attributes) []*hcl.Attribute {
@@ -95,32 +109,51 @@ func unknownArgument(attr *hclsyntax.Attribute, s *schema, rep *report) {
 
 func unknownBlock(b *hclsyntax.Block, s *schema, rep *report) {
 	if s.takes(b.Type) && !s.open {
-		rep.fail(b.TypeRange, "Argument written as a block", "%q is an argument. Write: %s = ...", b.Type, b.Type)
+		rep.fail(b.TypeRange, "Argument written as a block", "%q is an argument. Write: %s = %s", b.Type, b.Type, s.form(b.Type))
 		return
 	}
 	rep.fail(b.TypeRange, "Unknown block", "A %s takes no block %q.%s", s.name(), b.Type, unknownHint(b.Type, s))
 }
 
 func blockForm(s *schema) string {
-	if s.labelled {
-		return s.kind + ` "NAME" { ... }`
+	inside := "..."
+	if len(s.required) == 1 && !s.labelled {
+		for _, line := range s.required {
+			inside = line
+		}
 	}
-	return s.kind + " { ... }"
+	if s.labelled {
+		return s.kind + ` "NAME" { ` + inside + ` }`
+	}
+	return s.kind + " { " + inside + " }"
 }
 
 // unknownHint says what to type instead of a name that s does not know.
 func unknownHint(given string, s *schema) string {
-	meant := s.habits[strings.ToLower(given)]
-	if meant == "" {
-		meant = nearest(given, append(s.arguments(), s.blockKinds()...))
-	}
+	meant := s.meant(given)
 	switch {
 	case meant == "":
 		return " " + s.menu()
 	case s.block(meant) != nil:
 		return " Did you mean " + blockForm(s.block(meant)) + "?"
 	}
-	return " Did you mean " + meant + " = ...?"
+	return " Did you mean " + meant + " = " + s.form(meant) + "?"
+}
+
+// meant is the argument or block that a name is probably a slip for, or "".
+func (s *schema) meant(given string) string {
+	if meant := s.habits[strings.ToLower(given)]; meant != "" {
+		return meant
+	}
+	return nearest(given, append(s.arguments(), s.blockKinds()...))
+}
+
+// form shows what an argument looks like.
+func (s *schema) form(argument string) string {
+	if argument == "env" || argument == "vars" {
+		return `{ NAME = "value" }`
+	}
+	return "..."
 }
 
 // menu lists all that a block may hold.

@@ -111,13 +111,13 @@ func declare(bodies []hcl.Body, rep *report) *declarations {
 		}
 		for _, locals := range file.blocks["locals"] {
 			for _, name := range slices.Sorted(maps.Keys(locals.args)) {
-				d.add(&node{kind: "local", name: name, local: locals.args[name]}, rep)
+				d.put(&node{kind: "local", name: name, local: locals.args[name]}, rep)
 			}
 		}
 		for _, kind := range kinds {
 			for _, b := range file.blocks[kind] {
 				if b.name != "" {
-					d.add(&node{kind: kind, name: b.name, block: b}, rep)
+					d.put(&node{kind: kind, name: b.name, block: b}, rep)
 				}
 			}
 		}
@@ -133,7 +133,7 @@ func (d *declarations) addStack(s *block, rep *report) {
 	d.stack = s
 }
 
-func (d *declarations) add(n *node, rep *report) {
+func (d *declarations) put(n *node, rep *report) {
 	named := d.nodes[n.root()]
 	if first := named[n.name]; first != nil {
 		rep.fail(n.at(), "Duplicate "+n.kind, "%s is declared already at %s. Give one of them another name.", n.address(), place(first.at()))

@@ -7,6 +7,7 @@ import (
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
+	"github.com/zclconf/go-cty/cty"
 )
 
 // block is a block of a stack file, checked against its schema.
@@ -27,6 +28,12 @@ type argument struct {
 	// wrong says that the expression names something that is not there. It is
 	// reported, and the expression is never evaluated.
 	wrong bool
+	// varies says that the value depends on each or count, and so on the
+	// instance. Any other is evaluated once.
+	varies bool
+	done   bool
+	value  cty.Value
+	ok     bool
 }
 
 // every calls f for each argument of b and of the blocks in it, in a fixed order.

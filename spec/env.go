@@ -1,44 +1,77 @@
 package spec
 
 import (
-	"regexp"
 	"strings"
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/zclconf/go-cty/cty"
+	"github.com/zclconf/go-cty/cty/convert"
 )
 
-var envForm = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+// validEnvName says whether every shell takes the name.
+func validEnvName(name string) bool {
+	for i, r := range name {
+		letter := r >= 'A' && r <= 'Z' || r >= 'a' && r <= 'z' || r == '_'
+		if digit := r >= '0' && r <= '9'; !letter && (!digit || i == 0) {
+			return false
+		}
+	}
+	return name != ""
+}
 
-// envPositions finds where each element of an env written as { ... } stands,
-// and reports names written twice.
-func envPositions(arg *argument, rep *report) map[string]hcl.Range {
-	if arg == nil {
+// splitEnv makes an argument of each element of an env written as { ... }, and
+// reports names written twice. Any other env it leaves whole, by giving nil.
+func splitEnv(env *argument, rep *report) []*argument {
+	if env == nil || env.wrong {
 		return nil
 	}
-	pairs, diags := hcl.ExprMap(arg.expr)
+	pairs, diags := hcl.ExprMap(env.expr)
 	if diags.HasErrors() {
 		return nil
 	}
-	at := map[string]hcl.Range{}
+	args := []*argument{}
+	written := map[string]hcl.Range{}
 	for _, pair := range pairs {
 		key, diags := pair.Key.Value(nil)
 		if diags.HasErrors() || key.Type() != cty.String || !key.IsKnown() || key.IsNull() || key.IsMarked() {
-			continue
+			return nil
 		}
 		name := key.AsString()
-		if first, twice := at[name]; twice {
+		if first, twice := written[name]; twice {
 			rep.fail(pair.Key.Range(), "Duplicate env", "%s has a value already at %s. Take one of the two out.", name, place(first))
 			continue
 		}
-		at[name] = hcl.RangeBetween(pair.Key.Range(), pair.Value.Range())
+		written[name] = pair.Key.Range()
+		args = append(args, &argument{
+			name: name, at: hcl.RangeBetween(pair.Key.Range(), pair.Value.Range()),
+			expr: pair.Value, refs: env.refs, varies: varies(pair.Value),
+		})
 	}
-	return at
+	return args
+}
+
+func varies(expr hcl.Expression) bool {
+	for _, t := range expr.Variables() {
+		if root := t.RootName(); root == "each" || root == "count" {
+			return true
+		}
+	}
+	return false
 }
 
 // env reads the environment, element by element: one of them may be known
 // after apply, or be secret, without the others.
 func (i *instance) env() {
+	if i.pairs != nil {
+		for _, arg := range i.pairs {
+			if v, ok := i.value(arg, i.ctx); ok {
+				i.envElement(arg.name, v, arg.at, false)
+			} else {
+				i.failed = true
+			}
+		}
+		return
+	}
 	arg := i.node.block.args["env"]
 	if arg == nil {
 		return
@@ -51,32 +84,31 @@ func (i *instance) env() {
 	v, marks := v.Unmark()
 	switch {
 	case v.IsNull():
-		return
 	case !v.IsKnown():
 		i.origin("env", arg.at)
 		if !i.node.tainted {
 			i.note(&i.vm.Unknown, "env")
 		}
-		return
 	case !v.Type().IsMapType() && !v.Type().IsObjectType():
 		i.wrong(i.node.block, "env", "Wrong type", "It is a map of names and values. Write: env = { NAME = \"value\" }")
-		return
-	}
-	elements, key, err := asStrings(v)
-	if err != nil {
-		i.failed = true
-		i.fail(i.envRange(key), "Wrong type", "The value of %s must be a string: %s. Write, for example, jsonencode(...) around it.", key, err)
-		return
-	}
-	for _, name := range sortedKeys(elements) {
-		i.envElement(name, elements[name], len(marks) > 0)
+	default:
+		elements := v.AsValueMap()
+		for _, name := range sortedKeys(elements) {
+			i.envElement(name, elements[name], arg.expr.Range(), len(marks) > 0)
+		}
 	}
 }
 
-func (i *instance) envElement(name string, v cty.Value, hidden bool) {
-	if !envForm.MatchString(name) {
+func (i *instance) envElement(name string, v cty.Value, at hcl.Range, hidden bool) {
+	if !validEnvName(name) {
 		i.failed = true
-		i.fail(i.envRange(name), "Invalid env name", "%q cannot name an environment variable: those are letters, digits and _, not starting with a digit.%s", name, envOffer(name))
+		i.fail(at, "Invalid env name", "%q cannot name an environment variable: those are letters, digits and _, not starting with a digit.%s", name, envOffer(name))
+		return
+	}
+	v, err := convert.Convert(v, cty.String)
+	if err != nil {
+		i.failed = true
+		i.fail(at, "Wrong type", "The value of %s must be a string: %s. Write, for example, jsonencode(...) around it.", name, err)
 		return
 	}
 	v, secret := reveal(v)
@@ -84,7 +116,7 @@ func (i *instance) envElement(name string, v cty.Value, hidden bool) {
 		return
 	}
 	path := "env." + name
-	i.origin(path, i.envRange(name))
+	i.origin(path, at)
 	if hidden || secret {
 		i.note(&i.vm.Sensitive, path)
 	}
@@ -96,7 +128,7 @@ func (i *instance) envElement(name string, v cty.Value, hidden bool) {
 	}
 	if strings.ContainsRune(v.AsString(), 0) {
 		i.failed = true
-		i.fail(i.envRange(name), "Invalid env value", "The value of %s contains a zero byte, which no environment can hold. Take it out.", name)
+		i.fail(at, "Invalid env value", "The value of %s contains a zero byte, which no environment can hold. Take it out.", name)
 		return
 	}
 	if i.vm.Env == nil {
@@ -107,20 +139,13 @@ func (i *instance) envElement(name string, v cty.Value, hidden bool) {
 
 func envOffer(name string) string {
 	fixed := strings.Map(func(r rune) rune {
-		if envForm.MatchString("_" + string(r)) {
+		if validEnvName("_" + string(r)) {
 			return r
 		}
 		return '_'
 	}, name)
-	if !envForm.MatchString(fixed) {
+	if !validEnvName(fixed) {
 		return " Write another name."
 	}
 	return " Did you mean " + fixed + "?"
-}
-
-func (i *instance) envRange(name string) hcl.Range {
-	if at, ok := i.envAt[name]; ok {
-		return at
-	}
-	return i.node.block.args["env"].expr.Range()
 }

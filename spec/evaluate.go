@@ -3,6 +3,7 @@ package spec
 import (
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/zclconf/go-cty/cty"
@@ -104,19 +105,49 @@ func (e *evaluator) constants() *hcl.EvalContext {
 }
 
 // value evaluates an argument. After a mistake, which it reports, the value is
-// unknown and ok is false.
+// unknown and ok is false. ctx is the same for all calls with one argument, but
+// for each and count.
 func (e *evaluator) value(arg *argument, ctx *hcl.EvalContext) (v cty.Value, ok bool) {
-	if arg.wrong {
+	switch {
+	case arg.wrong:
 		return cty.DynamicVal, false
+	case arg.varies:
+		return e.fresh(arg, ctx)
+	case !arg.done:
+		arg.value, arg.ok = e.fresh(arg, ctx)
+		arg.done = true
 	}
+	return arg.value, arg.ok
+}
+
+func (e *evaluator) fresh(arg *argument, ctx *hcl.EvalContext) (v cty.Value, ok bool) {
 	v, diags := arg.expr.Value(ctx)
-	if diags.HasErrors() {
-		for _, d := range diags {
-			e.add(e.explain(d, arg))
-		}
-		return cty.DynamicVal, false
+	if !diags.HasErrors() {
+		return v, true
 	}
-	return v, true
+	for _, d := range diags {
+		d = e.explain(d, arg)
+		if secretive(arg.expr, ctx) {
+			d.Detail = notShown
+		}
+		e.add(d)
+	}
+	return cty.DynamicVal, false
+}
+
+const notShown = "A sensitive value is in it, so the reason is not shown. Put nonsensitive() around the value, for a moment, to see it."
+
+// secretive says that a text about the expression might give away a secret.
+func secretive(expr hcl.Expression, ctx *hcl.EvalContext) bool {
+	if ctx == nil {
+		return false
+	}
+	for _, t := range expr.Variables() {
+		if v, diags := t.TraverseAbs(ctx); !diags.HasErrors() && v.ContainsMarked() {
+			return true
+		}
+	}
+	return false
 }
 
 // convert gives v the type that arg must have.
@@ -134,7 +165,20 @@ func (e *evaluator) convert(arg *argument, v cty.Value, want cty.Type, ctx *hcl.
 func (e *evaluator) mistake(arg *argument, ctx *hcl.EvalContext, summary, detail string, args ...any) {
 	d := problem(hcl.DiagError, arg.expr.Range(), summary, detail, args...)
 	d.Expression, d.EvalContext = arg.expr, ctx
+	if secretive(arg.expr, ctx) {
+		d.Detail = notShown
+	}
 	e.add(d)
+}
+
+// notKnown reports a value that contains a host port which is chosen during
+// apply, where that is too late.
+func (e *evaluator) notKnown(n *node, arg *argument, ctx *hcl.EvalContext) {
+	whose := map[string]bool{}
+	for b := range n.behind {
+		whose[string(b.vm.address())] = true
+	}
+	e.mistake(arg, ctx, "Not known yet", "%q must be known before apply, but it contains a host port of %s that is chosen then. Give that port a number, such as: host = 8080", arg.name, strings.Join(sortedKeys(whose), " or "))
 }
 
 func typeName(ty cty.Type) string {

@@ -34,7 +34,7 @@ func (f *fields) get(b *block, name string, want cty.Type) (cty.Value, bool) {
 	if !v.IsWhollyKnown() {
 		f.failed = true
 		if !f.node.tainted {
-			f.mistake(arg, f.ctx, "Not known yet", "%q must be known before apply, but it contains a host port that is chosen then. Give that port a fixed host.", name)
+			f.notKnown(f.node, arg, f.ctx)
 		}
 		return cty.NilVal, false
 	}

@@ -1,6 +1,7 @@
 package spec
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"io/fs"
@@ -54,12 +55,12 @@ func Format(name string, src []byte) ([]byte, hcl.Diagnostics) {
 }
 
 func formatJSON(src []byte) []byte {
-	raw := json.RawMessage(src)
-	out, err := json.MarshalIndent(&raw, "", "  ")
-	if err != nil { // HCL reads a little more than JSON has
+	var out bytes.Buffer
+	if err := json.Indent(&out, bytes.TrimSpace(src), "", "  "); err != nil { // HCL reads a little more than JSON has
 		return src
 	}
-	return append(out, '\n')
+	out.WriteByte('\n')
+	return out.Bytes()
 }
 
 func parse(name string, src []byte) (*hcl.File, hcl.Diagnostics) {
@@ -109,7 +110,7 @@ func (r *reader) stackBodies(rep *report) []hcl.Body {
 			continue
 		}
 		file, diags := parse(name, src)
-		rep.add(diags...)
+		rep.add(withoutEchoes(diags)...)
 		broken = broken || diags.HasErrors()
 		if file == nil {
 			file = &hcl.File{Bytes: src}
@@ -121,6 +122,22 @@ func (r *reader) stackBodies(rep *report) []hcl.Body {
 		return nil
 	}
 	return bodies
+}
+
+// withoutEchoes leaves out the errors that begin on the line where the one
+// before ended: after an unclosed quote, the parser stumbles over every line.
+func withoutEchoes(diags hcl.Diagnostics) hcl.Diagnostics {
+	var kept hcl.Diagnostics
+	line := 0
+	for _, d := range diags {
+		if d.Subject == nil || d.Subject.Start.Line > line {
+			kept = append(kept, d)
+		}
+		if d.Subject != nil {
+			line = max(line, d.Subject.End.Line)
+		}
+	}
+	return kept
 }
 
 func unreadable(what string, err error) *hcl.Diagnostic {

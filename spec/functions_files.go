@@ -173,8 +173,7 @@ func (r *reader) render(name string, vars map[string]cty.Value) (cty.Value, erro
 	}
 	for _, t := range template.Variables() {
 		if _, ok := vars[t.RootName()]; !ok {
-			hint := didYouMean("", t.RootName(), sortedKeys(vars))
-			return cty.NilVal, function.NewArgErrorf(1, "there is no value for %q, which %s uses;%s add it here", t.RootName(), place(t.SourceRange()), hint)
+			return cty.NilVal, function.NewArgErrorf(1, "there is no value for %q, which %s uses; add it to this map", t.RootName(), place(t.SourceRange()))
 		}
 	}
 	functions := newFunctions(r)
@@ -188,8 +187,9 @@ func (r *reader) render(name string, vars map[string]cty.Value) (cty.Value, erro
 
 func inTemplate(diags hcl.Diagnostics) string {
 	d := diags[0]
+	text := strings.ToLower(d.Summary[:1]) + d.Summary[1:] + ": " + strings.TrimSuffix(d.Detail, ".")
 	if d.Subject == nil {
-		return d.Summary + ": " + d.Detail
+		return text
 	}
-	return place(*d.Subject) + ": " + d.Summary + ": " + d.Detail
+	return place(*d.Subject) + ": " + text
 }

@@ -1,6 +1,8 @@
 package spec
 
 import (
+	"strings"
+
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 	"github.com/zclconf/go-cty/cty"
@@ -94,6 +96,10 @@ func (e *evaluator) textValue(source, key, text string) givenValue {
 	}
 	start := hcl.Pos{Line: 1, Column: len(key) + 2, Byte: len(key) + 1}
 	end := hcl.Pos{Line: 1, Column: start.Column + len(text), Byte: start.Byte + len(text)}
-	e.reader.files[filename] = &hcl.File{Bytes: []byte(key + "=" + text)}
+	shown := text
+	if n := e.declared.nodes["var"][strings.TrimPrefix(key, "LKUP_VAR_")]; n != nil && e.flag(n, "sensitive", false) {
+		shown = "(sensitive)"
+	}
+	e.reader.files[filename] = &hcl.File{Bytes: []byte(key + "=" + shown)}
 	return givenValue{at: hcl.Range{Filename: filename, Start: start, End: end}, text: text}
 }

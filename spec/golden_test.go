@@ -68,9 +68,7 @@ func unpack(t *testing.T, archive *txtar.Archive) (fs.FS, spec.Inputs, map[strin
 	for _, f := range archive.Files {
 		switch {
 		case f.Name == "inputs.json":
-			if err := json.Unmarshal(f.Data, &in); err != nil {
-				t.Fatal(err)
-			}
+			readInputs(t, f.Data, &in)
 		case strings.HasPrefix(f.Name, "want."):
 			want[f.Name] = string(f.Data)
 		case strings.HasPrefix(f.Name, "vars/"):
@@ -80,6 +78,35 @@ func unpack(t *testing.T, archive *txtar.Archive) (fs.FS, spec.Inputs, map[strin
 		}
 	}
 	return project, in, want
+}
+
+// readInputs reads inputs, and host ports by the form of a key: 80 or 53/udp.
+func readInputs(t *testing.T, data []byte, in *spec.Inputs) {
+	t.Helper()
+	var ports struct {
+		HostPorts map[spec.Address]map[string]int
+	}
+	if err := json.Unmarshal(data, in); err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(data, &ports); err != nil {
+		t.Fatal(err)
+	}
+	in.Facts.HostPorts = map[spec.Address]map[spec.PortKey]int{}
+	for vm, byKey := range ports.HostPorts {
+		in.Facts.HostPorts[vm] = map[spec.PortKey]int{}
+		for key, host := range byKey {
+			guest, protocol, found := strings.Cut(key, "/")
+			if !found {
+				protocol = "tcp"
+			}
+			number, err := strconv.Atoi(guest)
+			if err != nil {
+				t.Fatal(err)
+			}
+			in.Facts.HostPorts[vm][spec.PortKey{Guest: number, Protocol: protocol}] = host
+		}
+	}
 }
 
 func inputs() spec.Inputs {

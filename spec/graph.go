@@ -110,7 +110,7 @@ func reportCycle(cycle []step, rep *report) {
 
 func selfHint(n *node) string {
 	if n.kind == "vm" {
-		return " Write the value itself, or put it in a locals block and refer to that in both places."
+		return " Instances of one block cannot refer to each other, either. Put the value in a locals block, and refer to that in both places."
 	}
 	return " Write the value itself."
 }

@@ -8,7 +8,6 @@ import (
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/zclconf/go-cty/cty"
-	"github.com/zclconf/go-cty/cty/convert"
 )
 
 const (
@@ -23,7 +22,7 @@ type instance struct {
 	repetition
 	node   *node
 	ctx    *hcl.EvalContext
-	envAt  map[string]hcl.Range
+	pairs  []*argument // of env, if it is written as { ... }
 	vm     VM
 	failed bool
 }
@@ -37,12 +36,13 @@ func (i *instance) evaluate() {
 		Memory:  defaultMemory,
 		Running: true,
 		Ready:   Ready{Timeout: defaultTimeout},
-		Origins: map[string]Pos{"": position(b.at)},
+		Origins: make(map[string]Pos, 16),
 	}
+	i.origin("", b.at)
 	i.name()
 	i.image()
 	i.driver()
-	if n, state := i.whole(b, "cpus", "cpus", 1, 1024); state != absent {
+	if n, state := i.whole(b, "cpus", "cpus", 1, 1024, 2); state != absent {
 		i.vm.CPUs = n
 	}
 	i.memory()
@@ -123,7 +123,11 @@ func (i *instance) raw(b *block, name, path string) (cty.Value, state) {
 	return v, present
 }
 
+// note adds a path to a list. What is within ready counts as ready.
 func (i *instance) note(list *[]string, path string) {
+	if strings.HasPrefix(path, "ready.") {
+		path = "ready"
+	}
 	if path != "" && !slices.Contains(*list, path) {
 		*list = append(*list, path)
 	}
@@ -142,7 +146,8 @@ func (i *instance) known(b *block, name, path string, want cty.Type) (cty.Value,
 	v, state := i.get(b, name, path, want)
 	if state == later {
 		i.vm.Unknown = slices.DeleteFunc(i.vm.Unknown, func(p string) bool { return p == path && p != "" })
-		i.wrong(b, name, "Not known yet", "%q must be known before apply, but it contains a host port that is chosen then. Give that port a fixed host.", name)
+		i.failed = true
+		i.notKnown(i.node, b.args[name], i.ctx)
 	}
 	return v, state == present
 }
@@ -156,14 +161,14 @@ func (i *instance) text(b *block, name, path string) (string, state) {
 }
 
 // whole reads a whole number between two bounds.
-func (i *instance) whole(b *block, name, path string, least, most int) (int, state) {
+func (i *instance) whole(b *block, name, path string, least, most, example int) (int, state) {
 	v, state := i.get(b, name, path, cty.Number)
 	if state != present {
 		return 0, state
 	}
 	n, ok := wholeNumber(v)
 	if !ok || n < least || n > most {
-		i.wrong(b, name, "Invalid "+name, "%q is a whole number from %d to %d. Write, for example: %s = %d", name, least, most, name, max(least, min(most, n)))
+		i.wrong(b, name, "Invalid "+name, "%q is a whole number from %d to %d. Write, for example: %s = %d", name, least, most, name, example)
 		return 0, broken
 	}
 	return n, present
@@ -211,7 +216,8 @@ func (i *instance) image() {
 	}
 	a, detail := i.imageOf(v, b.args["image"].at)
 	if i.vm.Image = a; detail != "" {
-		i.wrong(b, "image", "Invalid image", "%s", detail)
+		i.failed = true
+		i.fail(b.args["image"].expr.Range(), "Invalid image", "%s", detail)
 	}
 }
 
@@ -241,12 +247,11 @@ func (i *instance) memory() {
 		i.wrong(b, "memory", "Size without a unit", "Memory is a text with a unit. Write: memory = %q", strconv.Itoa(n)+"MiB")
 		return
 	}
-	text, ok := i.convert(b.args["memory"], v, cty.String, i.ctx)
-	if !ok {
-		i.failed = true
+	if v.Type() != cty.String {
+		i.wrong(b, "memory", "Wrong type", "Memory is a text with a unit. Write, for example: memory = \"512MiB\"")
 		return
 	}
-	mib, err := parseMemory(text.AsString())
+	mib, err := parseMemory(v.AsString())
 	if err != nil {
 		i.wrong(b, "memory", "Invalid size", "%s", err)
 	}
@@ -260,19 +265,4 @@ func (i *instance) cmdline() {
 		i.wrong(b, "cmdline", "Invalid cmdline", "A kernel command line is one line of text. Write the words with single spaces between them.")
 	}
 	i.vm.Cmdline = text
-}
-
-// asStrings gives all elements of a map or object the type string; null ones
-// stay null.
-func asStrings(v cty.Value) (map[string]cty.Value, string, error) {
-	out := map[string]cty.Value{}
-	elements := v.AsValueMap()
-	for _, key := range sortedKeys(elements) {
-		text, err := convert.Convert(elements[key], cty.String)
-		if err != nil {
-			return nil, key, err
-		}
-		out[key] = text
-	}
-	return out, "", nil
 }

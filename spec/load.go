@@ -5,7 +5,6 @@ import (
 	"maps"
 
 	"github.com/hashicorp/hcl/v2"
-	"github.com/zclconf/go-cty/cty/function"
 )
 
 // Inputs are what an evaluation may depend on besides the files.
@@ -77,7 +76,7 @@ func evaluate(project fs.FS, in Inputs) *evaluator {
 	}
 	e.functions = newFunctions(e.reader)
 	e.declared = declare(bodies, e.report)
-	l := &linker{declarations: e.declared, report: e.report, functions: functionNames(e.functions)}
+	l := &linker{declarations: e.declared, report: e.report, functions: e.functions}
 	l.link()
 	e.identify()
 	e.collectGiven()
@@ -97,8 +96,4 @@ func (f Facts) without(lost []claim) Facts {
 		out.HostPorts[c.vm] = ports
 	}
 	return out
-}
-
-func functionNames(functions map[string]function.Function) []string {
-	return sortedKeys(functions)
 }

@@ -24,7 +24,7 @@ func (e *evaluator) output(n *node) {
 	}
 	v, hidden := reveal(v)
 	if hidden && !out.Sensitive {
-		e.mistake(arg, ctx, "Sensitive output", "The value contains a sensitive variable. Add to the output: sensitive = true. Or use nonsensitive() if it may be seen.")
+		e.fail(arg.expr.Range(), "Sensitive output", "The value contains a sensitive variable. Add to the output: sensitive = true. Or use nonsensitive() if it may be seen.")
 	}
 	if out.Known = v.IsWhollyKnown(); out.Known {
 		out.Value = plain(v)

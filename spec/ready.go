@@ -11,7 +11,7 @@ import (
 func (i *instance) ready(b *block) {
 	r := &i.vm.Ready
 	i.origin("ready", b.at)
-	if n, state := i.whole(b, "tcp", "ready.tcp", 1, mostPort); state == present {
+	if n, state := i.whole(b, "tcp", "ready.tcp", 1, mostPort, 80); state == present {
 		r.TCP = n
 	}
 	if text, state := i.text(b, "http", "ready.http"); state == present {

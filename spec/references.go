@@ -7,6 +7,7 @@ import (
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 	"github.com/zclconf/go-cty/cty"
+	"github.com/zclconf/go-cty/cty/function"
 )
 
 // reference is one traversal in an expression, resolved.
@@ -19,7 +20,7 @@ type reference struct {
 type linker struct {
 	*declarations
 	*report
-	functions []string
+	functions map[string]function.Function
 }
 
 // link fills in refs and edges, and reports every reference that leads nowhere.
@@ -168,6 +169,7 @@ func (l *linker) linkRepetition(n *node, b *block, arg *argument, t hcl.Traversa
 		return false
 	}
 	arg.refs = append(arg.refs, reference{traversal: t})
+	arg.varies = true
 	return true
 }
 
@@ -202,16 +204,16 @@ func (l *linker) rootHint(t hcl.Traversal) string {
 	root := t.RootName()
 	for _, kind := range []string{"image", "template", "vm", "local", "var"} {
 		if l.nodes[kind][root] != nil {
-			return " Did you mean " + kind + "." + root + "?"
+			return " Did you mean " + kind + "." + root + attributeExample(t[1:]) + "?"
 		}
 	}
 	habit := map[string]string{"variable": "var", "vars": "var", "locals": "local", "images": "image", "templates": "template", "vms": "vm", "self": "vm"}[root]
 	switch {
 	case len(t) > 1 && habit != "":
-		return " Did you mean " + habit + "?"
+		return " Did you mean " + habit + attributeExample(t[1:]) + "?"
 	case len(t) > 1:
-		if hint := didYouMean("", root, roots); hint != "" {
-			return hint
+		if meant := nearest(root, roots); meant != "" {
+			return " Did you mean " + meant + attributeExample(t[1:]) + "?"
 		}
 		return " A reference starts with " + strings.Join(roots[:len(roots)-1], ", ") + " or " + roots[len(roots)-1] + "."
 	}
@@ -239,22 +241,60 @@ func example(root string, names []string) string {
 	return root + ".NAME, where NAME is one of " + listed(names)
 }
 
-// checkFunctions reports calls to functions that do not exist, even where the
-// call would never be made. (In JSON they show when evaluated.)
+// checkFunctions reports calls to functions that do not exist, and misuse of
+// [*], even where the call would never be made. (In JSON they show when evaluated.)
 func (l *linker) checkFunctions(arg *argument) {
-	expr, ok := arg.expr.(hclsyntax.Expression)
-	if !ok {
+	expr, native := arg.expr.(hclsyntax.Expression)
+	if !native {
+		l.checkWrongJSON(arg)
 		return
 	}
 	_ = hclsyntax.VisitAll(expr, func(n hclsyntax.Node) hcl.Diagnostics {
+		if splat, ok := n.(*hclsyntax.SplatExpr); ok {
+			l.checkSplat(arg, splat)
+		}
 		call, ok := n.(*hclsyntax.FunctionCallExpr)
-		if !ok || slices.Contains(l.functions, call.Name) {
+		if !ok {
+			return nil
+		}
+		if _, known := l.functions[call.Name]; known {
 			return nil
 		}
 		arg.wrong = true
-		l.fail(call.NameRange, "Unknown function", "There is no function %q.%s", call.Name, functionHint(call.Name, l.functions))
+		l.fail(call.NameRange, "Unknown function", "There is no function %q.%s", call.Name, functionHint(call.Name, sortedKeys(l.functions)))
 		return nil
 	})
+}
+
+// checkWrongJSON looks for mistakes in an expression that will not be
+// evaluated, because there is one already: with all that it refers to unknown,
+// the others show.
+func (l *linker) checkWrongJSON(arg *argument) {
+	if !arg.wrong {
+		return
+	}
+	ctx := &hcl.EvalContext{Variables: map[string]cty.Value{}, Functions: l.functions}
+	for _, t := range arg.expr.Variables() {
+		ctx.Variables[t.RootName()] = cty.DynamicVal
+	}
+	_, diags := arg.expr.Value(ctx)
+	l.add(diags...)
+}
+
+// checkSplat reports [*] after a vm with for_each: it would be a list of one map.
+func (l *linker) checkSplat(arg *argument, splat *hclsyntax.SplatExpr) {
+	source, ok := splat.Source.(*hclsyntax.ScopeTraversalExpr)
+	if !ok || source.Traversal.RootName() != "vm" || len(source.Traversal) != 2 {
+		return
+	}
+	step, ok := source.Traversal[1].(hcl.TraverseAttr)
+	if !ok {
+		return
+	}
+	if n := l.nodes["vm"][step.Name]; n != nil && n.repeats() == "for_each" {
+		arg.wrong = true
+		l.fail(splat.Range(), "Invalid index", "%s has for_each, so it is a map, and [*] is for lists. Write: values(%s)[*]", n.address(), n.address())
+	}
 }
 
 func functionHint(name string, functions []string) string {

@@ -120,7 +120,7 @@ func (l *linker) linkDependsOn(n *node, arg *argument) {
 		t, diags := hcl.AbsTraversalForExpr(item)
 		if diags.HasErrors() || t.RootName() != "vm" {
 			arg.wrong = true
-			l.fail(item.Range(), "Invalid depends_on", "It lists VMs and nothing else.%s", l.dependsHint(item))
+			l.fail(item.Range(), "Invalid depends_on", "%s is no reference to a VM.%s", shownItem(item), l.dependsHint(item))
 			continue
 		}
 		if !l.linkTraversal(n, nil, arg, t) {
@@ -132,6 +132,17 @@ func (l *linker) linkDependsOn(n *node, arg *argument) {
 			l.fail(item.Range(), "Invalid depends_on", "It lists whole VMs. Write %s", "vm."+l.stepName(t)+attributeExample(t[2:most]))
 		}
 	}
+}
+
+// shownItem is an item of depends_on as the user wrote it, if that is short.
+func shownItem(item hcl.Expression) string {
+	if t, diags := hcl.AbsTraversalForExpr(item); !diags.HasErrors() {
+		return t.RootName() + attributeExample(t[1:])
+	}
+	if v, diags := item.Value(nil); !diags.HasErrors() && v.Type().IsPrimitiveType() && v.IsKnown() && !v.IsNull() {
+		return showKey(v)
+	}
+	return "This"
 }
 
 func indexSteps(t hcl.Traversal) int {

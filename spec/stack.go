@@ -39,7 +39,11 @@ func (e *evaluator) identify() {
 }
 
 // warnUnused finds declarations that nothing refers to.
+// Beside errors it would mislead: a misspelt reference makes two mistakes of one.
 func (e *evaluator) warnUnused() {
+	if e.diags.HasErrors() {
+		return
+	}
 	for _, n := range e.declared.all() {
 		if n.used {
 			continue

@@ -14,11 +14,26 @@ func nearest(given string, candidates []string) string {
 		if strings.EqualFold(given, c) {
 			return c
 		}
-		if d := levenshtein.Distance(given, c, nil); d < least {
+		d := distance(given, c)
+		if d < least || d == least && best != "" && len(c) == len(given) && len(best) != len(given) {
 			best, least = c, d
 		}
 	}
 	return best
+}
+
+// distance counts the slips between two names. Two letters in the wrong order
+// are one slip.
+func distance(a, b string) int {
+	d := levenshtein.Distance(a, b, nil)
+	if d == 2 && len(a) == len(b) && sameLetters(a, b) {
+		return 1
+	}
+	return d
+}
+
+func sameLetters(a, b string) bool {
+	return slices.Equal(slices.Sorted(slices.Values([]byte(a))), slices.Sorted(slices.Values([]byte(b))))
 }
 
 // didYouMean is a sentence to end a detail with, or "". prefix completes the

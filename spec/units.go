@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// mebibytes maps a unit, in lower case, to its bytes. As everywhere that
+// unitBytes maps a unit, in lower case, to its bytes. As everywhere that
 // memory is sold, MB and GB count by 1024 like MiB and GiB.
 var unitBytes = map[string]float64{
 	"b": 1,
@@ -38,7 +38,11 @@ func parseMemory(text string) (int, error) {
 	}
 	unit, ok := unitBytes[strings.ToLower(m[2])]
 	if !ok {
-		return 0, fmt.Errorf(`There is no unit %q; there are KiB, MiB, GiB and TiB. Write, for example, "%sMiB".`, m[2], m[1])
+		meant := nearest(m[2], []string{"KiB", "MiB", "GiB", "TiB"})
+		if meant == "" {
+			meant = "MiB"
+		}
+		return 0, fmt.Errorf(`There is no unit %q; there are KiB, MiB, GiB and TiB. Write, for example, "%s%s".`, m[2], m[1], meant)
 	}
 	number, err := strconv.ParseFloat(m[1], 64)
 	if err != nil {
@@ -67,7 +71,7 @@ func parseDuration(text string) (time.Duration, error) {
 	case err != nil:
 		return 0, errors.New(`Write numbers and units out of h, m, s and ms, such as "60s" or "1m30s".`)
 	case d <= 0:
-		return 0, errors.New(`It must be longer than nothing. Write, for example, "60s".`)
+		return 0, errors.New(`It must be more than zero. Write, for example, "60s".`)
 	}
 	return d, nil
 }

@@ -11,15 +11,19 @@ import (
 // past its validations.
 func (e *evaluator) variable(n *node) {
 	ty, defaults, typed := e.variableType(n)
+	sensitive := e.flag(n, "sensitive", false)
 	value, at, ok := e.variableValue(n, ty, defaults, typed)
 	if ok {
 		value, ok = e.shape(n, value, ty, defaults, at)
+	}
+	if sensitive {
+		at = n.block.at // the line of the value would show it
 	}
 	if !ok || !typed {
 		n.tainted = true
 		value = cty.DynamicVal
 	}
-	if e.flag(n, "sensitive", false) {
+	if sensitive {
 		value = value.Mark(secret)
 	}
 	n.value = value
@@ -157,11 +161,14 @@ func (e *evaluator) validate(n *node, b *block, at hcl.Range) {
 		return
 	}
 	holds, _ = reveal(holds)
-	text, _ = reveal(text)
+	text, hidden := reveal(text)
+	if hidden {
+		text = cty.StringVal("It is not valid; the message about it is sensitive.")
+	}
 	switch {
 	case !holds.IsKnown() || !text.IsKnown():
 		if !n.tainted {
-			e.fail(condition.expr.Range(), "Validation cannot be decided", "It depends on a host port that is chosen during apply. Give that port a fixed host.")
+			e.notKnown(n, condition, ctx)
 		}
 	case holds.IsNull():
 		e.mistake(condition, ctx, "Wrong type", "A condition is true or false, not null.")

@@ -19,9 +19,9 @@ func (e *evaluator) vm(n *node) {
 	each, ok := e.repetitions(n, scope)
 	n.tainted = n.tainted || !ok
 	deps := e.dependsOn(n)
-	positions := envPositions(n.block.args["env"], e.report)
+	env := splitEnv(n.block.args["env"], e.report)
 	for _, r := range each {
-		i := &instance{evaluator: e, node: n, repetition: r, ctx: scope, envAt: positions}
+		i := &instance{evaluator: e, node: n, repetition: r, ctx: scope, pairs: env}
 		if r.variables != nil {
 			i.ctx = scope.NewChild()
 			i.ctx.Variables = r.variables
@@ -84,58 +84,86 @@ func (e *evaluator) forEach(n *node, arg *argument, ctx *hcl.EvalContext) ([]rep
 	if !ok {
 		return nil, false
 	}
-	if detail := badForEach(v); detail != "" {
-		if v.IsKnown() || !n.tainted {
-			e.mistake(arg, ctx, "Invalid for_each", "%s", detail)
-		}
+	detail := badForEach(v)
+	var pairs []keyValue
+	if detail == "" {
+		pairs, detail = pairsOf(v)
+	}
+	switch {
+	case detail == keysWait && !n.tainted:
+		e.notKnown(n, arg, ctx)
+	case detail != "" && detail != keysWait:
+		e.fail(arg.expr.Range(), "Invalid for_each", "%s", detail)
+	}
+	if detail != "" {
 		return nil, false
 	}
-	var all []repetition
-	for it := v.ElementIterator(); it.Next(); {
-		key, value := it.Element()
-		if v.Type().IsSetType() {
-			key = value
-		}
-		name := key.AsString()
+	all := make([]repetition, 0, len(pairs))
+	for _, pair := range pairs {
+		name := pair.key.AsString()
 		if name == "" || strings.ContainsFunc(name, unprintable) {
 			e.mistake(arg, ctx, "Invalid for_each", "The key %q is empty or cannot be printed. Write keys of letters and digits.", name)
 			return nil, false
 		}
 		all = append(all, repetition{
 			address: keyed(n.address(), name), suffix: "-" + name, key: name,
-			variables: map[string]cty.Value{"each": cty.ObjectVal(map[string]cty.Value{"key": key, "value": value})},
+			variables: map[string]cty.Value{"each": cty.ObjectVal(map[string]cty.Value{"key": pair.key, "value": pair.value})},
 		})
 	}
 	return all, true
 }
 
+type keyValue struct{ key, value cty.Value }
+
+// pairsOf gives the elements of a map, or those of a set as keys and values,
+// sorted by key. Else it says what is wrong with one of them.
+func pairsOf(v cty.Value) (pairs []keyValue, detail string) {
+	if !v.Type().IsSetType() {
+		elements := v.AsValueMap()
+		for _, key := range sortedKeys(elements) {
+			pairs = append(pairs, keyValue{cty.StringVal(key), elements[key]})
+		}
+		return pairs, ""
+	}
+	for _, element := range v.AsValueSlice() {
+		switch {
+		case element.IsMarked():
+			return nil, keysSecret
+		case !element.IsKnown():
+			return nil, keysWait
+		case element.IsNull():
+			return nil, "The set contains null. Take it out, for example with compact()."
+		}
+		pairs = append(pairs, keyValue{element, element})
+	}
+	return pairs, ""
+}
+
+const (
+	keysWait   = "not known yet"
+	keysSecret = "The value is sensitive, and instance keys are shown everywhere. Use nonsensitive() if it may be seen."
+)
+
 // badForEach says what is wrong with the value, or "".
 func badForEach(v cty.Value) string {
+	ty := v.Type()
 	switch {
 	case v.IsMarked():
-		return "The value is sensitive, and instance keys are shown everywhere. Use nonsensitive() if it may be seen."
+		return keysSecret
 	case v.IsNull():
 		return "The value is null. Write a map or a set; an empty one for no instances: {}"
-	case !v.IsKnown() || v.Type().IsSetType() && !v.IsWhollyKnown():
-		return "It must be known before apply, but it contains a host port that is chosen then. Give that port a fixed host."
-	case v.Type().IsListType() || v.Type().IsTupleType():
+	case ty.IsListType() || ty.IsTupleType():
 		return "It takes a map or a set of strings, and this is a list. Write: for_each = toset([...])"
-	case v.Type().IsSetType() && v.Type().ElementType() != cty.String && v.LengthInt() > 0:
-		return "Instance keys are strings, and this is a set of something else. Write: for_each = toset([for x in ... : tostring(x)])"
-	case !v.Type().IsSetType() && !v.Type().IsMapType() && !v.Type().IsObjectType():
+	case !v.IsKnown():
+		return keysWait
+	case !ty.IsSetType() && !ty.IsMapType() && !ty.IsObjectType():
 		return "It takes a map or a set of strings. Write: for_each = toset([\"blue\", \"green\"])"
 	case v.LengthInt() > mostInstances:
 		return "That is more than 100000 instances. Write a smaller map or set."
-	case v.ContainsMarked() && v.Type().IsSetType():
-		return "The value is sensitive, and instance keys are shown everywhere. Use nonsensitive() if it may be seen."
-	case v.Type().IsSetType() && hasNull(v):
-		return "The set contains null. Take it out, for example with compact()."
+	case ty.IsSetType() && ty.ElementType() != cty.String && v.LengthInt() > 0:
+		return "Instance keys are strings, and this is a set of something else. Write: for_each = toset([for x in ... : tostring(x)])"
 	}
 	return ""
-}
-
-func hasNull(set cty.Value) bool {
-	return slices.ContainsFunc(set.AsValueSlice(), cty.Value.IsNull)
 }
 
 func (e *evaluator) count(n *node, arg *argument, ctx *hcl.EvalContext) ([]repetition, bool) {
@@ -147,11 +175,11 @@ func (e *evaluator) count(n *node, arg *argument, ctx *hcl.EvalContext) ([]repet
 	number, whole := wholeNumber(v)
 	switch {
 	case err == nil && v.IsMarked():
-		e.mistake(arg, ctx, "Invalid count", "The value is sensitive, and the number of instances shows everywhere. Use nonsensitive() if it may be seen.")
+		e.fail(arg.expr.Range(), "Invalid count", "The value is sensitive, and the number of instances shows everywhere. Use nonsensitive() if it may be seen.")
 		return nil, false
 	case err == nil && !v.IsKnown():
 		if !n.tainted {
-			e.mistake(arg, ctx, "Invalid count", "It must be known before apply, but it contains a host port that is chosen then. Give that port a fixed host.")
+			e.notKnown(n, arg, ctx)
 		}
 		return nil, false
 	case err != nil, !whole, number < 0, number > mostInstances:
