@@ -51,6 +51,8 @@ func Rules() []Rule {
 		{"sources/apt", source, []string{"hcl"}},
 		{"sources/builtin", source, []string{"hcl"}},
 		{"sources/file", source, []string{"hcl"}},
+		{"sources/ocilayout", source, []string{"hcl"}},
+		{"sources/sourcetest", source, []string{"hcl"}},
 		{"linuxkit", source, []string{"hcl"}},
 		{"planner", []string{"spec", "drivers", "sources"}, append([]string{"hcl", "io", "rand"}, pure...)},
 		{"reconciler", []string{"spec", "planner", "drivers", "sources", "guest", "internal/state", "internal/layout"}, []string{"hcl", "terminal"}},
