@@ -64,15 +64,13 @@ func (r *report) sorted() hcl.Diagnostics {
 }
 
 func compareRanges(a, b *hcl.Range) int {
-	if a == nil || b == nil {
-		switch {
-		case a == b:
-			return 0
-		case a == nil:
-			return -1
-		default:
-			return 1
-		}
+	switch {
+	case a == nil && b == nil:
+		return 0
+	case a == nil:
+		return -1
+	case b == nil:
+		return 1
 	}
 	return cmp.Or(
 		cmp.Compare(a.Filename, b.Filename),

@@ -123,11 +123,7 @@ func (i *instance) raw(b *block, name, path string) (cty.Value, state) {
 	return v, present
 }
 
-// note adds a path to a list. What is within ready counts as ready.
 func (i *instance) note(list *[]string, path string) {
-	if strings.HasPrefix(path, "ready.") {
-		path = "ready"
-	}
 	if path != "" && !slices.Contains(*list, path) {
 		*list = append(*list, path)
 	}
@@ -251,9 +247,9 @@ func (i *instance) memory() {
 		i.wrong(b, "memory", "Wrong type", "Memory is a text with a unit. Write, for example: memory = \"512MiB\"")
 		return
 	}
-	mib, err := parseMemory(v.AsString())
-	if err != nil {
-		i.wrong(b, "memory", "Invalid size", "%s", err)
+	mib, problem := parseMemory(v.AsString())
+	if problem != "" {
+		i.wrong(b, "memory", "Invalid size", "%s", problem)
 	}
 	i.vm.Memory = mib
 }

@@ -74,9 +74,9 @@ func (i *instance) readyTimeout(b *block) {
 		i.failed = true
 		return
 	}
-	d, err := parseDuration(text.AsString())
-	if err != nil {
-		i.wrong(b, "timeout", "Invalid duration", "%s", err)
+	d, problem := parseDuration(text.AsString())
+	if problem != "" {
+		i.wrong(b, "timeout", "Invalid duration", "%s", problem)
 	}
 	i.vm.Ready.Timeout = d
 }

@@ -87,9 +87,9 @@ type VM struct {
 	Sensitive []string `json:"sensitive,omitempty"`
 	// Origins says where each attribute was written. Keys are attribute
 	// paths: "memory", "env.DB_HOST", "port[80]", "port[53/udp]",
-	// "share[/srv/www]", "ready", "name" (for hostname), and "" for the block
-	// itself. An attribute left at its default has no entry. What is within
-	// ready has an entry of its own besides: "ready.timeout".
+	// "share[/srv/www]", "ready.timeout" and "ready" (its block), "name" (for
+	// hostname), and "" for the vm block. An attribute left at its default has
+	// no entry; Origin falls back to the block's.
 	Origins map[string]Pos `json:"-"`
 }
 

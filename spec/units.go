@@ -1,7 +1,6 @@
 package spec
 
 import (
-	"errors"
 	"fmt"
 	"regexp"
 	"strconv"
@@ -26,15 +25,15 @@ const (
 	mostMemory  = 1 << 24 // MiB; 16 TiB
 )
 
-// parseMemory reads a size such as "512MiB" into MiB. Its errors are sentences
-// that say what to type.
-func parseMemory(text string) (int, error) {
+// parseMemory reads a size such as "512MiB" into MiB, or says what to
+// type instead.
+func parseMemory(text string) (mib int, problem string) {
 	m := sizeForm.FindStringSubmatch(text)
 	if m == nil {
-		return 0, errors.New(`Write a number and a unit, such as "512MiB" or "2GiB".`)
+		return 0, `Write a number and a unit, such as "512MiB" or "2GiB".`
 	}
 	if m[2] == "" {
-		return 0, fmt.Errorf(`The unit is missing. Write "%sMiB".`, m[1])
+		return 0, fmt.Sprintf(`The unit is missing. Write "%sMiB".`, m[1])
 	}
 	unit, ok := unitBytes[strings.ToLower(m[2])]
 	if !ok {
@@ -42,36 +41,36 @@ func parseMemory(text string) (int, error) {
 		if meant == "" {
 			meant = "MiB"
 		}
-		return 0, fmt.Errorf(`There is no unit %q; there are KiB, MiB, GiB and TiB. Write, for example, "%s%s".`, m[2], m[1], meant)
+		return 0, fmt.Sprintf(`There is no unit %q; there are KiB, MiB, GiB and TiB. Write, for example, "%s%s".`, m[2], m[1], meant)
 	}
 	number, err := strconv.ParseFloat(m[1], 64)
 	if err != nil {
-		return 0, errors.New(`The number is too large. Write a size such as "2GiB".`)
+		return 0, `The number is too large. Write a size such as "2GiB".`
 	}
-	mib := number * unit / (1 << 20)
+	amount := number * unit / (1 << 20)
 	switch {
-	case mib > mostMemory:
-		return 0, errors.New(`That is more than any machine has. Write a size such as "2GiB".`)
-	case mib < leastMemory:
-		return 0, fmt.Errorf(`No guest boots in less than %dMiB. Write "256MiB", or at least "%dMiB".`, leastMemory, leastMemory)
-	case mib != float64(int(mib)):
-		return 0, fmt.Errorf(`Memory comes in whole MiB. Write "%dMiB".`, int(mib)+1)
+	case amount > mostMemory:
+		return 0, `That is more than any machine has. Write a size such as "2GiB".`
+	case amount < leastMemory:
+		return 0, fmt.Sprintf(`No guest boots in less than %dMiB. Write "256MiB", or at least "%dMiB".`, leastMemory, leastMemory)
+	case amount != float64(int(amount)):
+		return 0, fmt.Sprintf(`Memory comes in whole MiB. Write "%dMiB".`, int(amount)+1)
 	}
-	return int(mib), nil
+	return int(amount), ""
 }
 
-// parseDuration reads "60s" or "1m30s". Its errors are sentences that say what
-// to type.
-func parseDuration(text string) (time.Duration, error) {
-	if _, err := strconv.ParseFloat(text, 64); err == nil {
-		return 0, fmt.Errorf(`The unit is missing. Write "%ss".`, text)
+// parseDuration reads "60s" or "1m30s", or says what to type
+// instead.
+func parseDuration(text string) (d time.Duration, problem string) {
+	if m := sizeForm.FindStringSubmatch(text); m != nil && m[2] == "" {
+		return 0, fmt.Sprintf(`The unit is missing. Write "%ss".`, text)
 	}
 	d, err := time.ParseDuration(strings.ReplaceAll(text, " ", ""))
 	switch {
 	case err != nil:
-		return 0, errors.New(`Write numbers and units out of h, m, s and ms, such as "60s" or "1m30s".`)
+		return 0, `Write numbers and units out of h, m, s and ms, such as "60s" or "1m30s".`
 	case d <= 0:
-		return 0, errors.New(`It must be more than zero. Write, for example, "60s".`)
+		return 0, `It must be more than zero. Write, for example, "60s".`
 	}
-	return d, nil
+	return d, ""
 }
