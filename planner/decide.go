@@ -1,133 +1,159 @@
 package planner
 
 import (
-	"fmt"
-	"strings"
+	"cmp"
+	"slices"
 
 	"github.com/lkup/lkup/drivers"
-	"github.com/lkup/lkup/sources"
 	"github.com/lkup/lkup/spec"
 )
 
-// wanted is what the stack asks of one VM, all choices made.
-type wanted struct {
-	vm     spec.VM
-	driver string
-	digest sources.Digest
-}
-
-// decide settles what happens to one VM. have or want may be nil, not both.
-func decide(address spec.Address, have *Instance, want *wanted) Step {
-	switch {
-	case want == nil:
-		return remove(address, *have, Cause{Kind: CauseGone, Detail: "no longer in the stack files"})
-	case have == nil:
-		step := begin(address, *want, nil)
-		step.Action = Create
-		step.Causes = []Cause{{Kind: CauseNew, Detail: "new in the stack files", Origin: want.vm.Origin("")}}
-		return step
+// creation is the step of a VM that is not there.
+func (p *planning) creation(want spec.VM) Step {
+	step := Step{
+		Address: want.Address,
+		Action:  Create,
+		Driver:  p.driver(want, Instance{}),
+		Digest:  p.Digests[want.Image],
+		Want:    &want,
+		Causes:  []Cause{{Kind: CauseNew, Detail: "new in the stack files", Origin: want.Origin("")}},
 	}
-	return reconcile(address, *have, *want)
-}
-
-func begin(address spec.Address, want wanted, have *Instance) Step {
-	vm := want.vm
-	step := Step{Address: address, Driver: want.driver, Digest: want.digest, Want: &vm}
-	if have != nil {
-		applied := have.Applied
-		step.ID, step.Have = have.ID, &applied
-	}
+	step.Changes = unknowns(step)
 	return step
 }
 
-func remove(address spec.Address, have Instance, cause Cause) Step {
-	applied := have.Applied
-	return Step{
-		Address: address, Action: Delete, ID: have.ID, Driver: have.Driver, Digest: have.Digest,
-		Have: &applied, Causes: []Cause{cause},
-	}
+// unknowns lists the attributes of a new VM that are known after apply.
+func unknowns(step Step) []Change {
+	d := diff{driver: step.Driver, have: &spec.VM{}, want: step.Want}
+	d.attributes()
+	return slices.DeleteFunc(d.changes, func(c Change) bool { return !c.Unknown })
 }
 
-// reconcile settles what happens to a VM that is both there and wanted.
-func reconcile(address spec.Address, have Instance, want wanted) Step {
-	want.vm.Ports = keepAll(want.vm.Ports, have.Applied.Ports)
-	step := begin(address, want, &have)
-	step.Changes = diff(have, want.vm, want.driver, want.digest)
-	effect := worst(step.Changes)
-	drift := driftOf(have)
-	step.Action = verb(have, want.vm, effect, len(step.Changes) > 0)
-	switch {
-	case have.Status.State == drivers.Unknown:
-		// A process is there that may be somebody else's: nothing is done to
-		// it, and the driver refuses if asked, so the plan says why.
-		step.Causes = []Cause{{Kind: CauseDrift, Detail: have.Status.Detail}}
-	case !have.Created:
-		step.Causes = append(step.Causes, Cause{Kind: CauseUnfinished, Detail: "an earlier apply did not finish creating it"})
-	case drift != "" && step.Action != NoOp:
-		step.Causes = append(step.Causes, Cause{Kind: CauseDrift, Detail: drift})
-	case step.Action == Start && have.Status.State == drivers.Running:
-		step.Causes = append(step.Causes, Cause{Kind: CauseUnproven, Detail: "an earlier apply did not see it ready"})
+// deletion is the step of an instance that shall go.
+func (p *planning) deletion(i Instance) Step {
+	cause := Cause{Kind: CauseGone, Detail: "no longer in the stack files"}
+	if p.Destroy {
+		cause = Cause{Kind: CauseDestroy, Detail: "its removal was asked for"}
 	}
-	for _, c := range step.Changes {
-		step.Causes = append(step.Causes, Cause{Kind: CauseChange, Detail: c.text(), Origin: c.Origin})
+	step := Step{
+		Address: i.Address,
+		Action:  Delete,
+		ID:      i.ID,
+		Driver:  i.Driver,
+		Have:    &i.Applied,
+		Causes:  []Cause{cause},
 	}
-	return step
+	return unlessUnknown(step, i)
 }
 
-// verb chooses the action for a VM that is both there and wanted.
-func verb(have Instance, want spec.VM, effect Effect, changed bool) Action {
-	state := have.Status.State
+// change is the step of an instance that shall stay.
+func (p *planning) change(want spec.VM, i Instance) Step {
+	want = settled(want, i.Applied)
+	d := diff{driver: p.driver(want, i), have: &i.Applied, want: &want}
+	digest := p.Digests[want.Image]
+	d.image(pinned{i.Applied.Image, i.Digest}, pinned{want.Image, digest})
+	d.attributes()
+	if i.Driver != d.driver {
+		d.scalar("driver", "Driver", i.Driver, d.driver)
+	}
+	step := Step{
+		Address: want.Address,
+		Action:  verb(i, want.Running, effectOf(d.changes)),
+		ID:      i.ID,
+		Driver:  d.driver,
+		Digest:  cmp.Or(digest, i.Digest),
+		Want:    &want,
+		Have:    &i.Applied,
+		Changes: d.changes,
+	}
+	step.Causes = causes(step, i)
+	return unlessUnknown(step, i)
+}
+
+// driver is the one that shall run a VM. Where nobody says what "auto" means,
+// it is the one that runs it already.
+func (p *planning) driver(want spec.VM, i Instance) string {
+	if chosen := p.Drivers[want.Address]; chosen != "" {
+		return chosen
+	}
+	if want.Driver == "auto" && i.Driver != "" {
+		return i.Driver
+	}
+	return want.Driver
+}
+
+// settled is want with what was chosen for it before: an auto port keeps its
+// host port. So is a choice that hangs on one: whether it runs.
+func settled(want, have spec.VM) spec.VM {
+	if slices.Contains(want.Unknown, "running") {
+		want.Running = have.Running
+	}
+	chosen := map[spec.PortKey]int{}
+	for _, p := range have.Ports {
+		if p.Auto {
+			chosen[p.Key()] = p.Host
+		}
+	}
+	open := func(p spec.Port) bool { return p.Auto && p.Host == 0 && chosen[p.Key()] != 0 }
+	if !slices.ContainsFunc(want.Ports, open) {
+		return want
+	}
+	want.Ports = slices.Clone(want.Ports)
+	for i, p := range want.Ports {
+		if open(p) {
+			want.Ports[i].Host = chosen[p.Key()]
+		}
+	}
+	return want
+}
+
+func effectOf(changes []Change) Effect {
+	var top Effect
+	for _, c := range changes {
+		top = dearest(top, c.Effect)
+	}
+	return top
+}
+
+// verb decides what happens to an instance whose attributes differ at a cost
+// of effect. A live change is a restart as long as there is no action for it.
+func verb(i Instance, running bool, effect Effect) Action {
+	restarts := effect.rank() >= EffectLive.rank()
 	switch {
-	case state == drivers.Unknown:
-		return NoOp
-	case effect == EffectReplace && have.Created && state != drivers.Absent:
-		return Replace
-	case !have.Created || state == drivers.Absent:
+	case !i.Created && (effect == EffectReplace || alive(i) && (restarts || !running)):
+		return Replace // what was half made was made of something else
+	case !i.Created, i.Status.State == drivers.Absent:
 		return Create
-	case !want.Running && (state == drivers.Running || state == drivers.Paused):
+	case effect == EffectReplace:
+		return Replace
+	case !running && alive(i):
 		return Stop
-	case !want.Running && effect == EffectRestart:
-		return Update // it does not run, so the record is all there is to change
-	case want.Running && state == drivers.Stopped:
+	case running && !alive(i):
 		return Start
-	case want.Running && effect == EffectRestart:
+	case running && restarts:
 		return Restart
-	case want.Running && (state == drivers.Paused || !have.Proven):
+	case running && (!i.Proven || i.Status.State == drivers.Paused):
 		return Start
-	case changed:
+	case effect != "":
 		return Update
+	default:
+		return NoOp
 	}
-	return NoOp
 }
 
-// driftOf says how the world differs from what was applied, "" if it does not.
-func driftOf(have Instance) string {
-	if !have.Created {
-		return ""
-	}
-	switch state := have.Status.State; {
-	case state == drivers.Absent:
-		return "it was removed behind lkup's back"
-	case state == drivers.Stopped && have.Applied.Running:
-		return "its process is gone"
-	case state == drivers.Paused:
-		return "it was paused behind lkup's back"
-	case state == drivers.Running && !have.Applied.Running:
-		return "it was started behind lkup's back"
-	}
-	return ""
+// alive reports whether the instance has a process.
+func alive(i Instance) bool {
+	return i.Status.State == drivers.Running || i.Status.State == drivers.Paused
 }
 
-func (c Change) text() string {
-	now := c.New
-	switch {
-	case c.Unknown:
-		now = "(known after apply)"
-	case now == "":
-		return fmt.Sprintf("%s removed", c.Attribute)
+// unlessUnknown blocks a step about an instance of which nobody knows whether
+// it runs: to start it may make a second one, to delete it may pull its disk
+// from under a guest.
+func unlessUnknown(step Step, i Instance) Step {
+	if i.Status.State == drivers.Unknown {
+		step.Action = NoOp
+		step.Causes = []Cause{{Kind: CauseDrift, Detail: detailed("it is not known whether it runs", i)}}
+		step.Blocked = detailed("it is not known whether it runs", i)
 	}
-	if c.Old == "" {
-		return fmt.Sprintf("%s = %s", c.Attribute, now)
-	}
-	return strings.Join([]string{c.Attribute, c.Old, "->", now}, " ")
+	return step
 }

@@ -1,7 +1,7 @@
 package planner
 
 import (
-	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -10,202 +10,261 @@ import (
 	"github.com/lkup/lkup/spec"
 )
 
-// diff lists what differs between a VM as last applied and as wanted, in a
-// fixed order.
-func diff(have Instance, want spec.VM, driver string, digest sources.Digest) []Change {
-	d := differ{want: want}
-	old := have.Applied
-	if digest != have.Digest {
-		d.changed(attrImage, string(attrImage), digestText(have.Digest), digestText(digest), digest == "")
-	} else if old.Image != want.Image {
-		d.changes = append(d.changes, Change{Attribute: "image", Old: string(old.Image), New: string(want.Image),
-			Effect: EffectNone, Origin: want.Origin("image")})
-	}
-	d.compare(attrName, old.Name, want.Name)
-	if driver != have.Driver {
-		d.changed(attrDriver, string(attrDriver), have.Driver, driver, false)
-	} else if old.Driver != want.Driver {
-		d.changes = append(d.changes, Change{Attribute: "driver", Old: old.Driver, New: want.Driver,
-			Effect: EffectNone, Origin: want.Origin("driver")})
-	}
-	d.compare(attrCPUs, strconv.Itoa(old.CPUs), strconv.Itoa(want.CPUs))
-	d.compare(attrMemory, memoryText(old.Memory), memoryText(want.Memory))
-	d.compareEach(attrPort, portTexts(old.Ports, nil), portTexts(want.Ports, old.Ports))
-	d.compareEach(attrShare, shareTexts(old.Shares), shareTexts(want.Shares))
-	d.compareEach(attrEnv, envTexts(old.Env), envTexts(want.Env))
-	d.compare(attrCmdline, old.Cmdline, want.Cmdline)
-	d.compare(attrDependsOn, addressesText(old.DependsOn), addressesText(want.DependsOn))
-	d.compare(attrReady, readyText(old.Ready), readyText(want.Ready))
-	d.compare(attrRunning, strconv.FormatBool(old.Running), strconv.FormatBool(want.Running))
-	return d.changes
+const hidden = "(sensitive)"
+
+// diff lists how a VM's wanted attributes differ from the applied ones.
+type diff struct {
+	driver     string // that is to run it
+	have, want *spec.VM
+	changes    []Change
 }
 
-// differ collects changes.
-type differ struct {
-	want    spec.VM
-	changes []Change
+// pinned is an image with its digest, which may be unknown.
+type pinned struct {
+	image  spec.Address
+	digest sources.Digest
 }
 
-func (d *differ) compare(a attribute, old, now string) {
-	path := string(a)
-	unknown := slices.Contains(d.want.Unknown, path)
-	if old != now || unknown {
-		d.changed(a, path, old, now, unknown)
+// attributes compares everything but image and driver, whose identity is not
+// in the VM alone.
+func (d *diff) attributes() {
+	h, w := d.have, d.want
+	d.scalar("name", "Name", quoted(h.Name), quoted(w.Name))
+	d.scalar("cpus", "CPUs", strconv.Itoa(h.CPUs), strconv.Itoa(w.CPUs))
+	d.scalar("memory", "Memory", memoryText(h.Memory), memoryText(w.Memory))
+	d.scalar("running", "Running", strconv.FormatBool(h.Running), strconv.FormatBool(w.Running))
+	d.ports()
+	d.shares()
+	d.env()
+	d.scalar("cmdline", "Cmdline", quoted(h.Cmdline), quoted(w.Cmdline))
+	d.scalar("depends_on", "DependsOn", addressesText(h.DependsOn), addressesText(w.DependsOn))
+	d.ready(h.Ready, w.Ready)
+	d.sensitivity()
+}
+
+func (d *diff) image(have, want pinned) {
+	switch {
+	case have.digest == want.digest && have.image == want.image:
+	case want.digest == "" && have.image == want.image:
+		// Nothing that is known differs, so what is there stays.
+	case want.digest == "":
+		d.add(Change{Attribute: "image", Old: string(have.image), Unknown: true, Effect: costOf("Image", d.driver)})
+	case have.digest == want.digest:
+		d.add(Change{Attribute: "image", Old: string(have.image), New: string(want.image), Effect: EffectNone})
+	case have.image != want.image:
+		d.add(Change{Attribute: "image", Old: string(have.image), New: string(want.image), Effect: costOf("Image", d.driver)})
+	default:
+		d.add(Change{Attribute: "image", Old: digestText(have.digest), New: digestText(want.digest), Effect: costOf("Image", d.driver)})
 	}
 }
 
-// compareEach compares keyed values; the keys are attribute paths.
-func (d *differ) compareEach(a attribute, old, now map[string]string) {
-	for _, path := range keysOf(old, now, d.unknownOf(a)) {
-		unknown := slices.Contains(d.want.Unknown, path)
-		was, had := old[path]
-		is, has := now[path]
-		if was != is || had != has || unknown {
-			d.changed(a, path, was, is, unknown)
+// scalar compares two texts of an attribute.
+func (d *diff) scalar(attribute, field, have, want string) {
+	d.element(attribute, have, want, costOf(field, d.driver))
+}
+
+// element compares two texts; "" is "not there".
+func (d *diff) element(attribute, have, want string, effect Effect) {
+	if slices.Contains(d.want.Unknown, attribute) {
+		d.add(Change{Attribute: attribute, Old: have, Unknown: true, Effect: effect})
+		return
+	}
+	if have != want {
+		d.add(Change{Attribute: attribute, Old: have, New: want, Effect: effect})
+	}
+}
+
+func (d *diff) add(c Change) {
+	if c.Unknown || c.New != "" {
+		c.Origin = d.want.Origin(c.Attribute)
+	}
+	if d.sensitive(c.Attribute) {
+		c.Old, c.New = mask(c.Old), mask(c.New)
+	}
+	d.changes = append(d.changes, c)
+}
+
+// sensitive reports whether a change's values, the old ones too, are hidden.
+func (d *diff) sensitive(attribute string) bool {
+	return slices.Contains(d.want.Sensitive, attribute) || slices.Contains(d.have.Sensitive, attribute)
+}
+
+func mask(text string) string {
+	if text == "" {
+		return ""
+	}
+	return hidden
+}
+
+func (d *diff) ports() {
+	have, want := map[spec.PortKey]spec.Port{}, map[spec.PortKey]spec.Port{}
+	keys := make([]spec.PortKey, 0, len(d.have.Ports)+len(d.want.Ports))
+	for _, p := range d.want.Ports {
+		want[p.Key()] = p
+		keys = append(keys, p.Key())
+	}
+	for _, p := range d.have.Ports {
+		have[p.Key()] = p
+		if _, both := want[p.Key()]; !both {
+			keys = append(keys, p.Key())
+		}
+	}
+	for _, k := range keys {
+		h, there := have[k]
+		w, wanted := want[k]
+		d.port(k.Attribute(), h, there, w, wanted)
+	}
+}
+
+func (d *diff) port(attribute string, have spec.Port, there bool, want spec.Port, wanted bool) {
+	switch {
+	case there && !wanted:
+		d.element(attribute, portText(have), "", d.dearestOf("Ports."))
+	case wanted && want.Host == 0:
+		old := ""
+		if there {
+			old = portText(have)
+		}
+		d.add(Change{Attribute: attribute, Old: old, Unknown: true, Effect: d.dearestOf("Ports.")})
+	case !there:
+		d.element(attribute, "", portText(want), d.dearestOf("Ports."))
+	default:
+		d.element(attribute, portText(have), portText(want), d.differing(map[string]bool{
+			"Ports.Host":    have.Host != want.Host,
+			"Ports.Address": have.Address != want.Address,
+			"Ports.Auto":    have.Auto != want.Auto,
+		}))
+	}
+}
+
+// dearestOf is what an element of a list costs as a whole.
+func (d *diff) dearestOf(prefix string) Effect {
+	var top Effect
+	for field := range costs {
+		if strings.HasPrefix(field, prefix) {
+			top = dearest(top, costOf(field, d.driver))
+		}
+	}
+	return top
+}
+
+// differing is what the fields cost that differ.
+func (d *diff) differing(fields map[string]bool) Effect {
+	var top Effect
+	for field, differs := range fields {
+		if differs {
+			top = dearest(top, costOf(field, d.driver))
+		}
+	}
+	return top
+}
+
+func (d *diff) shares() {
+	have, want := map[string]spec.Share{}, map[string]spec.Share{}
+	for _, s := range d.have.Shares {
+		have[s.Guest] = s
+	}
+	for _, s := range d.want.Shares {
+		want[s.Guest] = s
+	}
+	for _, guest := range union(have, want) {
+		h, there := have[guest]
+		w, wanted := want[guest]
+		attribute := spec.Share{Guest: guest}.Attribute()
+		switch {
+		case !wanted:
+			d.element(attribute, shareText(h), "", d.dearestOf("Shares."))
+		case !there:
+			d.element(attribute, "", shareText(w), d.dearestOf("Shares."))
+		default:
+			d.element(attribute, shareText(h), shareText(w), dearest(EffectNone, d.differing(map[string]bool{
+				"Shares.Host":     h.Host != w.Host || slices.Contains(d.want.Unknown, attribute),
+				"Shares.ReadOnly": h.ReadOnly != w.ReadOnly,
+			})))
 		}
 	}
 }
 
-// unknownOf lists the unknown paths that belong to an attribute.
-func (d *differ) unknownOf(a attribute) map[string]string {
-	paths := map[string]string{}
+func (d *diff) env() {
+	if slices.Contains(d.want.Unknown, "env") {
+		d.element("env", "", "", costOf("Env", d.driver))
+		return
+	}
+	want := d.want.Env
 	for _, path := range d.want.Unknown {
-		if strings.HasPrefix(path, string(a)+".") || strings.HasPrefix(path, string(a)+"[") {
-			paths[path] = ""
+		if key, ok := strings.CutPrefix(path, "env."); ok {
+			want = maps.Clone(want)
+			if want == nil {
+				want = map[string]string{}
+			}
+			want[key] = ""
 		}
 	}
-	return paths
+	for _, key := range union(d.have.Env, want) {
+		d.scalar("env."+key, "Env", envText(d.have.Env, key), envText(want, key))
+	}
 }
 
-func (d *differ) changed(a attribute, path, old, now string, unknown bool) {
-	if unknown {
-		now = ""
+// envText keeps an empty value apart from none.
+func envText(env map[string]string, key string) string {
+	value, found := env[key]
+	if !found {
+		return ""
 	}
-	change := Change{Attribute: path, Old: old, New: now, Unknown: unknown, Effect: effects[a]}
-	if now != "" || unknown {
-		change.Origin = d.want.Origin(path)
-	}
-	d.changes = append(d.changes, change)
+	return strconv.Quote(value)
 }
 
-func keysOf(maps ...map[string]string) []string {
-	var keys []string
-	for _, m := range maps {
-		for k := range m {
+func (d *diff) ready(have, want spec.Ready) {
+	d.scalar("ready.tcp", "Ready.TCP", numberText(have.TCP), numberText(want.TCP))
+	d.scalar("ready.http", "Ready.HTTP", quoted(have.HTTP), quoted(want.HTTP))
+	d.scalar("ready.exec", "Ready.Exec", wordsText(have.Exec), wordsText(want.Exec))
+	d.scalar("ready.log", "Ready.Log", quoted(have.Log), quoted(want.Log))
+	d.scalar("ready.ssh", "Ready.SSH", flagText(have.SSH), flagText(want.SSH))
+	d.scalar("ready.timeout", "Ready.Timeout", durationText(have.Timeout), durationText(want.Timeout))
+}
+
+// sensitivity records that an attribute became a secret, or ceased to be one,
+// so that no later plan shows its old value.
+func (d *diff) sensitivity() {
+	have, want := map[string]bool{}, map[string]bool{}
+	for _, path := range d.have.Sensitive {
+		have[path] = true
+	}
+	for _, path := range d.want.Sensitive {
+		want[path] = true
+	}
+	for _, path := range union(have, want) {
+		changed := slices.ContainsFunc(d.changes, func(c Change) bool { return c.Attribute == path })
+		if have[path] != want[path] && !changed {
+			d.changes = append(d.changes, Change{
+				Attribute: path, Old: secrecy(have[path]), New: secrecy(want[path]),
+				Effect: costOf("Sensitive", d.driver), Origin: d.want.Origin(path),
+			})
+		}
+	}
+}
+
+func secrecy(sensitive bool) string {
+	if sensitive {
+		return hidden
+	}
+	return "(not sensitive)"
+}
+
+// union is the keys of both, sorted.
+func union[V any](a, b map[string]V) []string {
+	if len(a)+len(b) == 0 {
+		return nil
+	}
+	keys := make([]string, 0, len(a)+len(b))
+	for k := range a {
+		keys = append(keys, k)
+	}
+	for k := range b {
+		if _, both := a[k]; !both {
 			keys = append(keys, k)
 		}
 	}
 	slices.Sort(keys)
-	return slices.Compact(keys)
-}
-
-func digestText(d sources.Digest) string {
-	if !d.Valid() {
-		return ""
-	}
-	return "sha256:" + d.Short()
-}
-
-func memoryText(mib int) string {
-	if mib != 0 && mib%1024 == 0 {
-		return fmt.Sprintf("%dGiB", mib/1024)
-	}
-	return fmt.Sprintf("%dMiB", mib)
-}
-
-// PortAttribute is a port's attribute path: port[80], port[53/udp].
-func PortAttribute(p spec.Port) string {
-	if p.Protocol == "udp" {
-		return fmt.Sprintf("port[%d/udp]", p.Guest)
-	}
-	return fmt.Sprintf("port[%d]", p.Guest)
-}
-
-// portTexts shows ports. An auto port that nobody has chosen yet keeps the one
-// it had, and is "auto" if it had none.
-func portTexts(ports, had []spec.Port) map[string]string {
-	texts := make(map[string]string, len(ports))
-	for _, p := range ports {
-		texts[PortAttribute(p)] = portText(keep(p, had))
-	}
-	return texts
-}
-
-// keep gives an auto port without a choice the choice made before.
-func keep(p spec.Port, had []spec.Port) spec.Port {
-	if !p.Auto || p.Host != 0 {
-		return p
-	}
-	for _, old := range had {
-		if old.Auto && old.Guest == p.Guest && old.Protocol == p.Protocol {
-			p.Host = old.Host
-		}
-	}
-	return p
-}
-
-func keepAll(ports, had []spec.Port) []spec.Port {
-	var kept []spec.Port
-	for _, p := range ports {
-		kept = append(kept, keep(p, had))
-	}
-	return kept
-}
-
-func portText(p spec.Port) string {
-	switch {
-	case p.Host == 0:
-		return p.Address + ":auto"
-	case p.Auto:
-		return fmt.Sprintf("%s:%d (auto)", p.Address, p.Host)
-	}
-	return fmt.Sprintf("%s:%d", p.Address, p.Host)
-}
-
-func shareTexts(shares []spec.Share) map[string]string {
-	texts := make(map[string]string, len(shares))
-	for _, s := range shares {
-		text := s.Host
-		if s.ReadOnly {
-			text += " (read-only)"
-		}
-		texts["share["+s.Guest+"]"] = text
-	}
-	return texts
-}
-
-func envTexts(env map[string]string) map[string]string {
-	texts := make(map[string]string, len(env))
-	for name, value := range env {
-		texts["env."+name] = strconv.Quote(value)
-	}
-	return texts
-}
-
-func addressesText(list []spec.Address) string {
-	texts := make([]string, len(list))
-	for i, a := range list {
-		texts[i] = string(a)
-	}
-	return strings.Join(texts, ", ")
-}
-
-func readyText(r spec.Ready) string {
-	var parts []string
-	if r.TCP != 0 {
-		parts = append(parts, fmt.Sprintf("tcp %d", r.TCP))
-	}
-	if r.HTTP != "" {
-		parts = append(parts, "http "+r.HTTP)
-	}
-	if len(r.Exec) > 0 {
-		parts = append(parts, fmt.Sprintf("exec %q", r.Exec))
-	}
-	if r.Log != "" {
-		parts = append(parts, fmt.Sprintf("log %q", r.Log))
-	}
-	if r.SSH {
-		parts = append(parts, "ssh")
-	}
-	return strings.Join(append(parts, "within "+r.Timeout.String()), ", ")
+	return keys
 }

@@ -1,53 +1,96 @@
 package planner
 
-// attribute is one part of a VM that a plan compares.
-type attribute string
-
-// The attributes, by the name a stack file gives them. Those with a key in
-// brackets or behind a dot are compared one by one: port[80], env.DB_HOST.
-const (
-	attrImage     attribute = "image"
-	attrName      attribute = "name"
-	attrDriver    attribute = "driver"
-	attrCPUs      attribute = "cpus"
-	attrMemory    attribute = "memory"
-	attrPort      attribute = "port"
-	attrShare     attribute = "share"
-	attrEnv       attribute = "env"
-	attrCmdline   attribute = "cmdline"
-	attrDependsOn attribute = "depends_on"
-	attrReady     attribute = "ready"
-	attrRunning   attribute = "running"
-)
-
-// effects says what a change of each attribute costs. It is the only place
-// that does. running is none because the plan answers it with an action of its
-// own, Start or Stop.
-var effects = map[attribute]Effect{
-	attrImage:     EffectReplace,
-	attrName:      EffectReplace,
-	attrDriver:    EffectReplace,
-	attrCPUs:      EffectRestart,
-	attrMemory:    EffectRestart,
-	attrPort:      EffectRestart,
-	attrShare:     EffectRestart,
-	attrEnv:       EffectRestart,
-	attrCmdline:   EffectRestart,
-	attrDependsOn: EffectNone,
-	attrReady:     EffectNone,
-	attrRunning:   EffectNone,
+// cost is what it takes to change one field of spec.VM.
+type cost struct {
+	effect Effect
+	// drivers holds the drivers by which it costs something else, by name.
+	drivers map[string]Effect
 }
 
-// cost orders effects.
-var cost = map[Effect]int{EffectNone: 0, EffectLive: 1, EffectRestart: 2, EffectReplace: 3}
+// costs is the one place that says what a change costs. Its keys are paths of
+// Go fields below spec.VM; an element of a list that comes or goes costs as
+// much as its dearest field. A test proves that no field is missing.
+//
+// Fields that say nothing about the guest cost nothing: they are recorded.
+// "Running" is not here to be paid for either: it turns into start and stop.
+var costs = map[string]cost{
+	"Address":   {effect: EffectNone}, // the VM's identity: it cannot differ
+	"Name":      {effect: EffectReplace},
+	"Image":     {effect: EffectReplace}, // its digest; the name alone costs nothing
+	"Driver":    {effect: EffectReplace},
+	"CPUs":      {effect: EffectRestart},
+	"Memory":    {effect: EffectRestart},
+	"Running":   {effect: EffectNone},
+	"Env":       {effect: EffectRestart},
+	"Cmdline":   {effect: EffectRestart},
+	"DependsOn": {effect: EffectNone},
 
-// worst is the dearest effect among changes.
-func worst(changes []Change) Effect {
-	dearest := EffectNone
-	for _, c := range changes {
-		if cost[c.Effect] > cost[dearest] {
-			dearest = c.Effect
+	"Ports.Guest":    {effect: EffectRestart},
+	"Ports.Host":     {effect: EffectRestart},
+	"Ports.Auto":     {effect: EffectNone},
+	"Ports.Address":  {effect: EffectRestart},
+	"Ports.Protocol": {effect: EffectRestart},
+
+	"Shares.Host":     {effect: EffectRestart},
+	"Shares.Guest":    {effect: EffectRestart},
+	"Shares.ReadOnly": {effect: EffectRestart},
+
+	"Ready.TCP":     {effect: EffectNone},
+	"Ready.HTTP":    {effect: EffectNone},
+	"Ready.Exec":    {effect: EffectNone},
+	"Ready.Log":     {effect: EffectNone},
+	"Ready.SSH":     {effect: EffectNone},
+	"Ready.Timeout": {effect: EffectNone},
+
+	"Unknown":   {effect: EffectNone},
+	"Sensitive": {effect: EffectNone},
+	"Origins":   {effect: EffectNone},
+}
+
+// Costs says what it costs to change each field of spec.VM under a driver. The
+// keys are paths of Go fields: "Memory", "Ports.Host".
+func Costs(driver string) map[string]Effect {
+	all := make(map[string]Effect, len(costs))
+	for field := range costs {
+		all[field] = costOf(field, driver)
+	}
+	return all
+}
+
+func costOf(field, driver string) Effect {
+	c, found := costs[field]
+	if !found {
+		panic("planner: no cost for spec.VM." + field)
+	}
+	if effect, special := c.drivers[driver]; special {
+		return effect
+	}
+	return c.effect
+}
+
+// rank orders effects, the cheapest first; no change at all ranks lowest.
+func (e Effect) rank() int {
+	switch e {
+	case EffectNone:
+		return 1
+	case EffectLive:
+		return 2
+	case EffectRestart:
+		return 3
+	case EffectReplace:
+		return 4
+	default:
+		return 0
+	}
+}
+
+// dearest is the highest effect of all; "" of none.
+func dearest(effects ...Effect) Effect {
+	var top Effect
+	for _, e := range effects {
+		if e.rank() > top.rank() {
+			top = e
 		}
 	}
-	return dearest
+	return top
 }

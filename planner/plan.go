@@ -54,35 +54,51 @@ type Instance struct {
 // Plan is a decision, ready to be shown, saved and executed. It leaves no
 // choice to whoever executes it.
 type Plan struct {
-	// Steps has one entry per VM, wanted or there, sorted by address; NoOp ones too.
+	// Steps has one entry per VM, wanted or there, sorted by address; NoOp
+	// ones too. With targets, only those that they select; when everything is
+	// destroyed, only those that are there.
 	Steps []Step `json:"steps"`
 	// Ops are the executable halves of the steps, in an order that respects
 	// After. An op starts when all ops of its After have succeeded; if one of
 	// those failed or was skipped, it is skipped.
 	Ops []Op `json:"ops"`
-	// Outputs are the outputs' new values.
+	// Outputs are the outputs that change, sorted by name. With targets they
+	// are left alone until a whole apply.
 	Outputs []OutputChange `json:"outputs,omitempty"`
 }
 
-// Empty reports whether executing the plan would change nothing at all, state included.
+// Empty reports whether there is nothing to do: no action, none that is needed
+// but blocked, and no output that changes.
 func (p *Plan) Empty() bool {
 	for _, s := range p.Steps {
-		if s.Action != NoOp {
+		if s.Action != NoOp || s.Blocked != "" {
 			return false
 		}
 	}
-	return len(p.Outputs) == 0
+	return !p.OutputsChange()
 }
+
+// OutputsChange reports whether any output gets a new value, or goes.
+func (p *Plan) OutputsChange() bool { return len(p.Outputs) > 0 }
 
 // Destroys lists the VMs that the plan deletes, to make them anew or for good.
 func (p *Plan) Destroys() []spec.Address {
-	var doomed []spec.Address
+	return p.addresses(func(s Step) bool { return s.Action == Replace || s.Action == Delete })
+}
+
+// Blocked lists the VMs that need something which must not be done now.
+func (p *Plan) Blocked() []spec.Address {
+	return p.addresses(func(s Step) bool { return s.Blocked != "" })
+}
+
+func (p *Plan) addresses(of func(Step) bool) []spec.Address {
+	var found []spec.Address
 	for _, s := range p.Steps {
-		if s.Action == Delete || s.Action == Replace {
-			doomed = append(doomed, s.Address)
+		if of(s) {
+			found = append(found, s.Address)
 		}
 	}
-	return doomed
+	return found
 }
 
 // Step is what happens to one VM.
@@ -98,7 +114,14 @@ type Step struct {
 	// Have is the VM as last applied; nil when there is none.
 	Have    *spec.VM `json:"have,omitempty"`
 	Changes []Change `json:"changes,omitempty"`
-	Causes  []Cause  `json:"causes,omitempty"`
+	// Causes say why, the most important one first. A NoOp has none, unless
+	// it is blocked.
+	Causes []Cause `json:"causes,omitempty"`
+	// Blocked says, for people, why nothing is done although something should
+	// be: it is not known whether the instance runs, or somebody who is left
+	// alone holds a host port that it needs, or it would have to wait for a
+	// blocked one. The action is NoOp then, and the step has no ops.
+	Blocked string `json:"blocked,omitempty"`
 }
 
 // Action is the verb of a step.
@@ -177,12 +200,13 @@ const (
 	Record Phase = "record"
 )
 
-// OutputChange is an output before and after.
+// OutputChange is an output that differs from what the last apply recorded.
 type OutputChange struct {
-	Name  string `json:"name"`
-	Old   any    `json:"old,omitempty"`
-	New   any    `json:"new,omitempty"`
-	Known bool   `json:"known"`
-	// Removed: the output is no longer in the stack files.
-	Removed bool `json:"removed,omitempty"`
+	Name      string `json:"name"`
+	Old       any    `json:"old,omitempty"`
+	New       any    `json:"new,omitempty"`
+	Known     bool   `json:"known"`             // false: New is known after apply
+	Added     bool   `json:"added,omitempty"`   // it was not recorded before
+	Removed   bool   `json:"removed,omitempty"` // it is no longer in the stack files
+	Sensitive bool   `json:"sensitive,omitempty"`
 }

@@ -2,126 +2,98 @@ package planner
 
 import (
 	"maps"
-	"reflect"
 	"slices"
 
 	"github.com/lkup/lkup/spec"
 )
 
-// New decides what must be done so that the inventory becomes what the stack
-// asks for. The input is not modified.
+// New decides what to do. It has no errors: a Stack is complete and checked,
+// and whatever the inventory holds, there is a plan for it.
 func New(in Input) *Plan {
-	plan := &Plan{}
-	selected := selection(in)
-	for _, address := range addressesOf(in) {
-		plan.Steps = append(plan.Steps, stepFor(in, address, selected))
+	p := &planning{Input: in, wanted: map[spec.Address]spec.VM{}}
+	if in.Stack != nil && !in.Destroy {
+		p.wanted = in.Stack.VMs
 	}
-	plan.Ops = order(plan.Steps, in.Inventory)
-	plan.Outputs = outputs(in)
+	plan := &Plan{Steps: p.steps(p.selected())}
+	plan.Ops = schedule(plan.Steps, in.Inventory)
+	plan.Outputs = p.outputs()
 	return plan
 }
 
-// addressesOf lists every VM that is wanted or there, sorted.
-func addressesOf(in Input) []spec.Address {
-	all := make(map[spec.Address]bool, len(in.Stack.VMs)+len(in.Inventory))
-	for a := range in.Stack.VMs {
+// planning is an Input on its way to a Plan.
+type planning struct {
+	Input
+	wanted map[spec.Address]spec.VM
+}
+
+// selected lists the VMs that the plan is about, sorted.
+func (p *planning) selected() []spec.Address {
+	all := make(map[spec.Address]bool, len(p.wanted)+len(p.Inventory))
+	for a := range p.wanted {
 		all[a] = true
 	}
-	for a := range in.Inventory {
+	for a := range p.Inventory {
 		all[a] = true
+	}
+	if len(p.Targets) > 0 {
+		all = p.reach(p.targeted(all))
 	}
 	return slices.Sorted(maps.Keys(all))
 }
 
-func stepFor(in Input, address spec.Address, selected func(spec.Address) bool) Step {
-	var have *Instance
-	if i, there := in.Inventory[address]; there {
-		have = &i
+// targeted lists the addresses that a target covers.
+func (p *planning) targeted(all map[spec.Address]bool) []spec.Address {
+	targets := map[spec.Address]bool{}
+	for _, t := range p.Targets {
+		targets[t] = true
 	}
-	vm, isWanted := in.Stack.VMs[address]
-	switch {
-	case !selected(address) || in.Destroy && have == nil:
-		return untouched(address, have)
-	case in.Destroy:
-		return remove(address, *have, Cause{Kind: CauseDestroy, Detail: "everything is taken down"})
-	case !isWanted:
-		return decide(address, have, nil)
+	var found []spec.Address
+	for a := range all {
+		if targets[a] || targets[a.Block()] {
+			found = append(found, a)
+		}
 	}
-	return decide(address, have, &wanted{vm: vm, driver: in.Drivers[address], digest: in.Digests[vm.Image]})
+	return found
 }
 
-// untouched is the step of a VM that the plan leaves as it is.
-func untouched(address spec.Address, have *Instance) Step {
-	step := Step{Address: address, Action: NoOp}
-	if have != nil {
-		applied := have.Applied
-		step.ID, step.Driver, step.Digest, step.Have = have.ID, have.Driver, have.Digest, &applied
-	}
-	return step
-}
-
-// selection says which VMs the targets cover: with what they depend on, or, to
-// destroy, with what depends on them.
-func selection(in Input) func(spec.Address) bool {
-	if len(in.Targets) == 0 {
-		return func(spec.Address) bool { return true }
-	}
-	next := map[spec.Address][]spec.Address{}
-	for _, a := range addressesOf(in) {
-		for _, dependency := range dependenciesOf(in, a) {
-			if in.Destroy {
-				next[dependency] = append(next[dependency], a)
-			} else {
-				next[a] = append(next[a], dependency)
+// reach adds what the given VMs depend on, or, to destroy them, what depends
+// on them.
+func (p *planning) reach(from []spec.Address) map[spec.Address]bool {
+	next := func(a spec.Address) []spec.Address { return p.wanted[a].DependsOn }
+	if p.Destroy {
+		dependents := map[spec.Address][]spec.Address{}
+		for a, i := range p.Inventory {
+			for _, dep := range i.Applied.DependsOn {
+				dependents[dep] = append(dependents[dep], a)
 			}
 		}
+		next = func(a spec.Address) []spec.Address { return dependents[a] }
 	}
-	chosen := map[spec.Address]bool{}
-	var choose func(spec.Address)
-	choose = func(a spec.Address) {
-		if chosen[a] {
-			return
-		}
-		chosen[a] = true
-		for _, b := range next[a] {
-			choose(b)
-		}
-	}
-	for _, a := range addressesOf(in) {
-		for _, target := range in.Targets {
-			if target.Covers(a) {
-				choose(a)
-			}
+	reached := map[spec.Address]bool{}
+	for len(from) > 0 {
+		a := from[len(from)-1]
+		from = from[:len(from)-1]
+		if !reached[a] {
+			reached[a] = true
+			from = append(from, next(a)...)
 		}
 	}
-	return func(a spec.Address) bool { return chosen[a] }
+	return reached
 }
 
-func dependenciesOf(in Input, a spec.Address) []spec.Address {
-	return slices.Concat(in.Stack.VMs[a].DependsOn, in.Inventory[a].Applied.DependsOn)
-}
-
-// outputs lists the outputs that differ. With targets, or to destroy, the
-// outputs are left alone until a whole apply.
-func outputs(in Input) []OutputChange {
-	if in.Destroy || len(in.Targets) > 0 {
-		return nil
-	}
-	names := map[string]bool{}
-	for name := range in.Stack.Outputs {
-		names[name] = true
-	}
-	for name := range in.Outputs {
-		names[name] = true
-	}
-	var changes []OutputChange
-	for _, name := range slices.Sorted(maps.Keys(names)) {
-		now, wanted := in.Stack.Outputs[name]
-		old, had := in.Outputs[name]
-		if wanted && had && now.Known && reflect.DeepEqual(old, now.Value) {
-			continue
+func (p *planning) steps(addresses []spec.Address) []Step {
+	steps := make([]Step, 0, len(addresses))
+	for _, a := range addresses {
+		want, wanted := p.wanted[a]
+		instance, there := p.Inventory[a]
+		switch {
+		case wanted && there:
+			steps = append(steps, p.change(want, instance))
+		case wanted:
+			steps = append(steps, p.creation(want))
+		case there:
+			steps = append(steps, p.deletion(instance))
 		}
-		changes = append(changes, OutputChange{Name: name, Old: old, New: now.Value, Known: now.Known, Removed: !wanted})
 	}
-	return changes
+	return steps
 }

@@ -1,0 +1,299 @@
+package planner_test
+
+import (
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"net/netip"
+	"slices"
+
+	"github.com/lkup/lkup/drivers"
+	"github.com/lkup/lkup/planner"
+	"github.com/lkup/lkup/spec"
+)
+
+// world is a small model of a host with its state: enough to execute plans and
+// to see what goes wrong on the way.
+type world struct {
+	machines map[spec.Address]*planner.Instance
+	outputs  map[string]any
+	ids      int
+	broken   []string              // laws, as sentences
+	stopped  map[spec.Address]bool // by the plan under way
+}
+
+func newWorld() *world {
+	return &world{machines: map[spec.Address]*planner.Instance{}, outputs: map[string]any{}}
+}
+
+func (w *world) blame(format string, args ...any) {
+	w.broken = append(w.broken, fmt.Sprintf(format, args...))
+}
+
+// observe completes an input with what is there.
+func (w *world) observe(in planner.Input) planner.Input {
+	in.Inventory = planner.Inventory{}
+	for a, m := range w.machines {
+		in.Inventory[a] = *m
+	}
+	in.Outputs = maps.Clone(w.outputs)
+	return in
+}
+
+func running(m *planner.Instance) bool {
+	return m.Status.State == drivers.Running || m.Status.State == drivers.Paused
+}
+
+// execute runs ops in a random order that the plan allows, several at once,
+// effect by effect, and stops after the given number of effects; never, if
+// that is negative. It reports whether everything was done.
+func (w *world) execute(r *rand.Rand, plan *planner.Plan, effects int) bool {
+	waiting := make([]int, len(plan.Ops))
+	for i := range waiting {
+		waiting[i] = i
+	}
+	w.stopped = map[spec.Address]bool{}
+	done := map[int]bool{}
+	under := map[int][]func(){} // op -> effects left
+	for ; effects != 0; effects-- {
+		var allowed []int
+		for _, i := range waiting {
+			if !slices.ContainsFunc(plan.Ops[i].After, func(b int) bool { return !done[b] }) {
+				allowed = append(allowed, i)
+			}
+		}
+		choices := slices.Concat(allowed, slices.Sorted(maps.Keys(under)))
+		if len(choices) == 0 {
+			break
+		}
+		i := choices[r.IntN(len(choices))]
+		if _, begun := under[i]; !begun {
+			under[i] = w.effects(plan, plan.Ops[i])
+			waiting = slices.DeleteFunc(waiting, func(n int) bool { return n == i })
+		}
+		under[i][0]()
+		if under[i] = under[i][1:]; len(under[i]) == 0 {
+			delete(under, i)
+			done[i] = true
+		}
+	}
+	if len(done) < len(plan.Ops) {
+		return false
+	}
+	for _, o := range plan.Outputs {
+		w.outputs[o.Name] = o.New
+		if o.Removed {
+			delete(w.outputs, o.Name)
+		}
+	}
+	return true
+}
+
+// effects are what an op does, one indivisible effect at a time.
+func (w *world) effects(plan *planner.Plan, op planner.Op) []func() {
+	step := plan.Steps[op.Step]
+	a := step.Address
+	switch op.Phase {
+	case planner.Record:
+		return []func(){func() { w.adopt(step) }}
+	case planner.Down:
+		all := []func(){func() { w.stop(plan, step) }}
+		switch step.Action {
+		case planner.Replace, planner.Delete:
+			return append(all,
+				func() { w.machines[a].Status = drivers.Status{State: drivers.Absent} },
+				func() { delete(w.machines, a) })
+		case planner.Stop:
+			return append(all, func() { w.adopt(step) })
+		}
+		return all
+	case planner.Up:
+		return w.up(plan, step)
+	}
+	panic("no phase " + op.Phase)
+}
+
+func (w *world) up(plan *planner.Plan, step planner.Step) []func() {
+	a := step.Address
+	m := w.machines[a]
+	if m != nil && m.Status.State == drivers.Running && m.Created {
+		return []func(){func() { w.adopt(step); w.prove(step) }}
+	}
+	all := []func(){
+		func() {
+			if w.machines[a] == nil {
+				w.ids++
+				w.machines[a] = &planner.Instance{Address: a, ID: newID(w.ids), Status: drivers.Status{State: drivers.Absent}}
+			}
+			w.adopt(step)
+		},
+		func() {
+			if w.machines[a].Status.State == drivers.Absent {
+				w.machines[a].Status.State = drivers.Stopped
+			}
+		},
+		func() { w.machines[a].Created = true },
+	}
+	if step.Want.Running {
+		all = append(all, func() { w.start(plan, step) }, func() { w.prove(step) })
+	}
+	return all
+}
+
+// adopt records what is wanted. Ports left open are chosen.
+func (w *world) adopt(step planner.Step) {
+	m := w.machines[step.Address]
+	m.Applied, m.Driver, m.Digest = *step.Want, step.Driver, step.Digest
+	m.Applied.Ports = slices.Clone(m.Applied.Ports)
+	for i, p := range m.Applied.Ports {
+		if p.Host == 0 {
+			w.ids++
+			m.Applied.Ports[i].Host = 40000 + w.ids
+		}
+	}
+}
+
+func (w *world) start(plan *planner.Plan, step planner.Step) {
+	m := w.machines[step.Address]
+	if m.Status.State == drivers.Unknown {
+		w.blame("started %s, of which nobody knows whether it runs", m.Address)
+	}
+	for _, dep := range plan.Steps {
+		if !slices.Contains(step.Want.DependsOn, dep.Address) || dep.Want != nil && !dep.Want.Running {
+			continue
+		}
+		if d := w.machines[dep.Address]; d == nil || d.Status.State != drivers.Running || !d.Proven {
+			w.blame("started %s before %s, on which it depends, was up", m.Address, dep.Address)
+		}
+	}
+	w.run(m)
+}
+
+// run makes a machine hold its ports.
+func (w *world) run(m *planner.Instance) {
+	held := heldPorts(m.Applied)
+	if by := w.collision(m.Address, held); by != "" {
+		w.blame("%s and %s hold one host port", m.Address, by)
+	}
+	m.Status = drivers.Status{State: drivers.Running, Ports: held}
+	m.Proven = false
+}
+
+func heldPorts(vm spec.VM) []drivers.Port {
+	var held []drivers.Port
+	for _, p := range vm.Ports {
+		held = append(held, drivers.Port{Address: p.Address, Host: p.Host, Guest: p.Guest, Protocol: p.Protocol})
+	}
+	return held
+}
+
+func (w *world) collision(self spec.Address, ports []drivers.Port) spec.Address {
+	for a, m := range w.machines {
+		for _, p := range m.Status.Ports {
+			if a != self && slices.ContainsFunc(ports, func(q drivers.Port) bool { return overlap(p, q) }) {
+				return a
+			}
+		}
+	}
+	return ""
+}
+
+// overlap says it in other words than the planner does.
+func overlap(a, b drivers.Port) bool {
+	if a.Host != b.Host || a.Protocol != b.Protocol {
+		return false
+	}
+	x, y := netip.MustParseAddr(a.Address), netip.MustParseAddr(b.Address)
+	return x == y || x.IsUnspecified() || y.IsUnspecified()
+}
+
+func (w *world) prove(step planner.Step) {
+	m := w.machines[step.Address]
+	if m.Status.State != drivers.Running {
+		w.blame("%s was not running when it was to be proved", m.Address)
+	}
+	m.Proven = true
+}
+
+func (w *world) stop(plan *planner.Plan, step planner.Step) {
+	m := w.machines[step.Address]
+	if m.Status.State == drivers.Unknown {
+		w.blame("stopped %s, of which nobody knows whether it runs", m.Address)
+	}
+	for _, other := range plan.Steps {
+		d := w.machines[other.Address]
+		if d == nil || !running(d) || !goesDown(other) || w.stopped[other.Address] || !slices.Contains(other.Have.DependsOn, step.Address) {
+			continue
+		}
+		if !reaches(plan, step.Address, other.Address) { // else there is no right order
+			w.blame("stopped %s before %s, which depends on it", step.Address, other.Address)
+		}
+	}
+	w.stopped[step.Address] = true
+	if m.Status.State != drivers.Absent {
+		m.Status = drivers.Status{State: drivers.Stopped}
+	}
+	m.Proven = false
+}
+
+func goesDown(s planner.Step) bool {
+	switch s.Action {
+	case planner.Restart, planner.Replace, planner.Stop, planner.Delete:
+		return true
+	}
+	return false
+}
+
+// reaches reports whether what was applied says that from depends on to,
+// through VMs that go down.
+func reaches(plan *planner.Plan, from, to spec.Address) bool {
+	depends := map[spec.Address][]spec.Address{}
+	for _, s := range plan.Steps {
+		if goesDown(s) {
+			depends[s.Address] = s.Have.DependsOn
+		}
+	}
+	seen := map[spec.Address]bool{}
+	queue := []spec.Address{from}
+	for len(queue) > 0 {
+		a := queue[0]
+		queue = queue[1:]
+		for _, dep := range depends[a] {
+			if dep == to {
+				return true
+			}
+			if _, down := depends[dep]; down && !seen[dep] {
+				seen[dep] = true
+				queue = append(queue, dep)
+			}
+		}
+	}
+	return false
+}
+
+// drift changes something behind lkup's back.
+func (w *world) drift(r *rand.Rand) {
+	all := slices.Sorted(maps.Keys(w.machines))
+	if len(all) == 0 {
+		return
+	}
+	m := w.machines[all[r.IntN(len(all))]]
+	switch r.IntN(5) {
+	case 0:
+		if running(m) {
+			m.Status = drivers.Status{State: drivers.Stopped, Detail: "killed"}
+		}
+	case 1:
+		if m.Status.State == drivers.Running {
+			m.Status.State = drivers.Paused
+		}
+	case 2:
+		m.Status = drivers.Status{State: drivers.Absent}
+	case 3:
+		m.Proven = false
+	case 4:
+		if m.Status.State == drivers.Stopped && w.collision(m.Address, heldPorts(m.Applied)) == "" {
+			w.run(m)
+		}
+	}
+}

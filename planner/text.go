@@ -1,0 +1,104 @@
+package planner
+
+import (
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/lkup/lkup/sources"
+	"github.com/lkup/lkup/spec"
+)
+
+// The texts below are for people, and two values differ if and only if their
+// texts do: that is how the diff compares. "" stands for "not there".
+
+func memoryText(mib int) string {
+	if mib > 0 && mib%1024 == 0 {
+		return strconv.Itoa(mib/1024) + "GiB"
+	}
+	return strconv.Itoa(mib) + "MiB"
+}
+
+// quoted is a text that may be left out; empty and absent are the same.
+func quoted(s string) string {
+	if s == "" {
+		return ""
+	}
+	return strconv.Quote(s)
+}
+
+func numberText(n int) string {
+	if n == 0 {
+		return ""
+	}
+	return strconv.Itoa(n)
+}
+
+func flagText(set bool) string {
+	if !set {
+		return ""
+	}
+	return "true"
+}
+
+func wordsText(words []string) string {
+	if len(words) == 0 {
+		return ""
+	}
+	all := make([]string, len(words))
+	for i, w := range words {
+		all[i] = strconv.Quote(w)
+	}
+	return "[" + strings.Join(all, ", ") + "]"
+}
+
+// durationText is 2m rather than 2m0s.
+func durationText(d time.Duration) string {
+	s := d.String()
+	if d >= time.Minute {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if d >= time.Hour {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
+}
+
+func addressesText(all []spec.Address) string {
+	words := make([]string, len(all))
+	for i, a := range all {
+		words[i] = string(a)
+	}
+	return strings.Join(words, ", ")
+}
+
+func portText(p spec.Port) string {
+	text := hostPortText(p.Address, p.Host)
+	if p.Auto {
+		text += " (auto)"
+	}
+	return text
+}
+
+// hostPortText is 127.0.0.1:80 or [::1]:80.
+func hostPortText(address string, port int) string {
+	if ip, err := netip.ParseAddr(address); err == nil && ip.Is6() {
+		return "[" + address + "]:" + strconv.Itoa(port)
+	}
+	return address + ":" + strconv.Itoa(port)
+}
+
+func shareText(s spec.Share) string {
+	if s.ReadOnly {
+		return strconv.Quote(s.Host) + " (read-only)"
+	}
+	return strconv.Quote(s.Host)
+}
+
+func digestText(d sources.Digest) string {
+	if !d.Valid() {
+		return string(d)
+	}
+	return "sha256:" + d.Short()
+}
