@@ -121,7 +121,7 @@ func labelSettings(ref string, config v1.Config) (settings, error) {
 	if !ok {
 		return settings{}, nil
 	}
-	d := &decoder{file: "label " + configLabel + " of " + ref, used: map[string]bool{}}
+	d := newDecoder("label "+configLabel+" of "+ref, nil)
 	var s settings
 	if node := d.document([]byte(text)); node != nil {
 		d.decode(node, reflect.ValueOf(&s).Elem(), "the label")

@@ -13,18 +13,23 @@ import (
 
 // check finds what the types cannot say.
 func (d *decoder) check(document *yaml.Node, t *template) {
-	if t.Kernel == nil {
+	if _, given := d.places["kernel"]; !given {
 		d.mistake(document, "kernel is missing; write kernel: {image: builtin:kernel}")
-	} else if t.Kernel.Image.Text == "" {
+	} else if t.Kernel != nil && t.Kernel.Image.Text == "" && t.Kernel.At.Line > 0 {
 		d.report(t.Kernel.At, "kernel.image is missing; write image: builtin:kernel")
 	}
-	if len(t.Init) == 0 {
+	if _, given := d.places["init"]; !given {
 		d.mistake(document, "init is missing; write init: [builtin:init, apt:busybox-static]")
+	} else if t.Init != nil && len(t.Init) == 0 {
+		d.mistake(document, "init is empty; write init: [builtin:init, apt:busybox-static]")
 	}
 	ids := t.identities()
 	for _, s := range t.sections() {
 		seen := map[string]bool{}
 		for i, c := range s.containers {
+			if c.At.Line == 0 {
+				continue // no mapping, which was said
+			}
 			d.checkContainer(fmt.Sprintf("%s[%d]", s.name, i), c, ids)
 			if s.name == services && seen[c.Name] {
 				d.report(c.At, "two services are named %q", c.Name)
@@ -33,7 +38,9 @@ func (d *decoder) check(document *yaml.Node, t *template) {
 		}
 	}
 	for i, f := range t.Files {
-		d.checkFile(fmt.Sprintf("files[%d]", i), f, ids)
+		if f.At.Line > 0 {
+			d.checkFile(fmt.Sprintf("files[%d]", i), f, ids)
+		}
 	}
 }
 
@@ -106,9 +113,13 @@ func (d *decoder) checkContainer(where string, c container, ids map[string]uint3
 // configuration is made, or in the guest.
 func (d *decoder) checkSettings(where string, at Position, s settings, ids map[string]uint32) {
 	problem := func(key string, err error) {
-		if err != nil {
-			d.report(at, "%s.%s: %v", where, key, err)
+		if err == nil {
+			return
 		}
+		if place, ok := d.places[where+"."+key]; ok {
+			at = place
+		}
+		d.report(at, "%s.%s: %v", where, key, err)
 	}
 	_, err := capabilityNames(given(s.Capabilities))
 	problem("capabilities", err)

@@ -18,12 +18,17 @@ type decoder struct {
 	file     string
 	vars     map[string]string
 	used     map[string]bool
+	places   map[string]Position // of each value, by its name
 	nodes    int
 	mistakes Mistakes
 }
 
 // maxNodes bounds what aliases can multiply.
 const maxNodes = 100_000
+
+func newDecoder(file string, vars map[string]string) *decoder {
+	return &decoder{file: file, vars: vars, used: map[string]bool{}, places: map[string]Position{}}
+}
 
 // custom is a value that decodes itself.
 type custom interface {
@@ -49,6 +54,7 @@ func (d *decoder) decode(node *yaml.Node, into reflect.Value, where string) {
 		}
 		return
 	}
+	d.places[where] = d.at(node)
 	if value, ok := into.Addr().Interface().(custom); ok {
 		value.decodeNode(d, node, where)
 		return
@@ -197,7 +203,7 @@ func (d *decoder) merged(value *yaml.Node) []pair {
 func (d *decoder) decodeSlice(node *yaml.Node, into reflect.Value, where string) {
 	if node.Kind != yaml.SequenceNode {
 		if !d.null(node, where) {
-			d.mistake(node, "%s: expected a list, found %s; write [%s]", where, describe(node), strings.TrimSpace(node.Value))
+			d.mistake(node, "%s: expected a list, found %s%s", where, describe(node), asList(node))
 		}
 		return
 	}
@@ -206,6 +212,14 @@ func (d *decoder) decodeSlice(node *yaml.Node, into reflect.Value, where string)
 		d.decode(item, list.Index(i), fmt.Sprintf("%s[%d]", where, i))
 	}
 	into.Set(list)
+}
+
+// asList is a phrase that shows how to write a single value as a list.
+func asList(node *yaml.Node) string {
+	if node.Kind != yaml.ScalarNode {
+		return ""
+	}
+	return fmt.Sprintf("; write [%s]", strings.TrimSpace(node.Value))
 }
 
 func (d *decoder) decodeMap(node *yaml.Node, into reflect.Value, where string) {

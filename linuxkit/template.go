@@ -180,11 +180,13 @@ func (trust) decodeNode(*decoder, *yaml.Node, string) {}
 // parse reads a template. name is the file's name in mistakes. Its error is a
 // [Mistakes].
 func parse(name string, content []byte, vars map[string]string) (*template, error) {
-	d := &decoder{file: name, vars: vars, used: map[string]bool{}}
+	d := newDecoder(name, vars)
 	var t template
 	if node := d.document(content); node != nil {
 		d.decode(node, reflect.ValueOf(&t).Elem(), root)
 		d.check(node, &t)
+	}
+	if len(d.mistakes) == 0 {
 		d.unusedVars()
 	}
 	if len(d.mistakes) > 0 {
