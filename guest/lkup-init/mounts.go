@@ -1,0 +1,91 @@
+//go:build linux
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path"
+
+	"golang.org/x/sys/unix"
+)
+
+func parent(p string) string { return path.Dir(p) }
+
+// makeRoot puts this process onto a mount of its own over the same files. The
+// kernel refuses pivot_root, which runc needs, to a process whose root is the
+// initramfs itself, because nothing lies below that; it allows it from here.
+// No file is copied.
+func makeRoot() error {
+	const own = "/.root"
+	if err := os.MkdirAll(own, 0o755); err != nil {
+		return err
+	}
+	if err := unix.Mount("/", own, "", unix.MS_BIND, ""); err != nil {
+		return err
+	}
+	if err := unix.Chroot(own); err != nil {
+		return err
+	}
+	return os.Chdir("/")
+}
+
+type mount struct {
+	source, target, kind string
+	flags                uintptr
+	data                 string
+}
+
+// mountKernel mounts what every program expects.
+func mountKernel() error {
+	const secure = unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC
+	mounts := []mount{
+		{"dev", "/dev", "devtmpfs", unix.MS_NOSUID, "mode=0755"},
+		{"proc", "/proc", "proc", secure, ""},
+		{"sysfs", "/sys", "sysfs", secure, ""},
+		{"run", "/run", "tmpfs", unix.MS_NOSUID | unix.MS_NODEV, "mode=0755"},
+		{"tmp", "/tmp", "tmpfs", unix.MS_NOSUID | unix.MS_NODEV, "mode=1777"},
+		{"devpts", "/dev/pts", "devpts", unix.MS_NOSUID | unix.MS_NOEXEC, "ptmxmode=0666,mode=0620,gid=5"},
+		{"shm", "/dev/shm", "tmpfs", unix.MS_NOSUID | unix.MS_NODEV, "mode=1777"},
+		{"cgroup2", "/sys/fs/cgroup", "cgroup2", secure, ""},
+	}
+	var failures []error
+	for _, m := range mounts {
+		failures = append(failures, m.do())
+	}
+	for _, dir := range []string{"/var/log", "/var/run", "/root", "/etc"} {
+		failures = append(failures, os.MkdirAll(dir, 0o755))
+	}
+	return errors.Join(failures...)
+}
+
+// do mounts, and makes the place first. What is mounted there already stays.
+func (m mount) do() error {
+	if err := os.MkdirAll(m.target, 0o755); err != nil {
+		return err
+	}
+	err := unix.Mount(m.source, m.target, m.kind, m.flags, m.data)
+	if err != nil && !errors.Is(err, unix.EBUSY) {
+		return fmt.Errorf("mount %s: %w", m.target, err)
+	}
+	return nil
+}
+
+// mountShares mounts the host's directories over 9p.
+func (m *machine) mountShares() {
+	if len(m.config.Shares) == 0 {
+		return
+	}
+	m.modules.load("9pnet_virtio", "9p")
+	for _, s := range m.config.Shares {
+		flags := uintptr(unix.MS_NOSUID | unix.MS_NODEV)
+		if s.ReadOnly {
+			flags |= unix.MS_RDONLY
+		}
+		// cache=mmap keeps what a program maps, so that databases and linkers
+		// work, and asks the host for everything else: its edits are seen at once.
+		err := mount{s.Tag, s.Path, "9p", flags, "trans=virtio,version=9p2000.L,msize=512000,cache=mmap,access=any"}.do()
+		m.try("show the share "+s.Path, err)
+	}
+}
