@@ -1,0 +1,166 @@
+package ssh
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"github.com/lkup/lkup/drivers"
+	"github.com/lkup/lkup/guest"
+	"github.com/lkup/lkup/guest/seed"
+	"github.com/lkup/lkup/internal/state"
+	"github.com/lkup/lkup/reconciler"
+	"github.com/lkup/lkup/spec"
+)
+
+// sshPort is where guests listen.
+const sshPort = 22
+
+// QEMU's user network: the guest's fixed address, and the host's services.
+const (
+	userAddress = "10.0.2.15/24"
+	userGateway = "10.0.2.2"
+	userDNS     = "10.0.2.3"
+)
+
+// Access makes keys, gives guests their settings, and connects to them. It
+// implements reconciler.Access and is safe for concurrent use.
+type Access struct {
+	Rand io.Reader
+	Now  func() time.Time
+}
+
+var _ reconciler.Access = Access{}
+
+// Prepare makes the VM's keys once, and writes its settings for the start that
+// follows.
+func (a Access) Prepare(_ context.Context, m drivers.Machine, vm spec.VM) ([]string, error) {
+	k, err := makeKeys(m.Dir, a.Rand)
+	if err != nil {
+		return nil, err
+	}
+	archive, err := seed.Archive(a.settings(m, vm, k))
+	if err != nil {
+		return nil, err
+	}
+	path := filepath.Join(m.Dir, seedFile)
+	if err := state.WriteFile(path, archive, 0o600); err != nil {
+		return nil, err
+	}
+	known := hostAlias(m) + " " + publicLine(k.host) + "\n"
+	return []string{path}, state.WriteFile(filepath.Join(m.Dir, knownHosts), []byte(known), 0o600)
+}
+
+func (a Access) settings(m drivers.Machine, vm spec.VM, k keys) guest.Config {
+	c := guest.Config{
+		Hostname:       m.Name,
+		HostKey:        string(k.hostPEM),
+		AuthorizedKeys: []string{publicLine(k.client)},
+		Env:            vm.Env,
+		Interfaces:     []guest.Interface{{MAC: m.MAC, Address: userAddress, Gateway: userGateway}},
+		DNS:            []string{userDNS},
+		Time:           a.Now().Unix(),
+	}
+	for _, s := range m.Shares {
+		c.Shares = append(c.Shares, guest.Share{Tag: s.Tag, Path: s.Guest, ReadOnly: s.ReadOnly})
+	}
+	return c
+}
+
+// Dial is Connect as the reconciler wants it.
+func (a Access) Dial(ctx context.Context, m drivers.Machine) (reconciler.Guest, error) {
+	return Connect(ctx, m)
+}
+
+// Connect opens one connection to a guest that Prepare has given its keys. It
+// tries once, and gives up when ctx ends.
+func Connect(ctx context.Context, m drivers.Machine) (*Conn, error) {
+	k, err := readKeys(m.Dir)
+	if err != nil {
+		return nil, err
+	}
+	address, err := hostAddress(m)
+	if err != nil {
+		return nil, err
+	}
+	var dialer net.Dialer
+	raw, err := dialer.DialContext(ctx, "tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("connect to %s: %w", address, err)
+	}
+	// The handshake knows no context, so its end closes the connection.
+	stop := context.AfterFunc(ctx, func() { _ = raw.Close() })
+	client, err := handshake(raw, k)
+	if !stop() && err == nil {
+		err = errors.Join(ctx.Err(), client.Close())
+	}
+	if err != nil {
+		_ = raw.Close() // the handshake's error says more
+		return nil, fmt.Errorf("SSH with %s: %w", address, err)
+	}
+	return &Conn{client: client}, nil
+}
+
+func handshake(raw net.Conn, k keys) (*ssh.Client, error) {
+	conn, channels, requests, err := ssh.NewClientConn(raw, "", &ssh.ClientConfig{
+		User:              "root",
+		Auth:              []ssh.AuthMethod{ssh.PublicKeys(k.client)},
+		HostKeyCallback:   ssh.FixedHostKey(k.host.PublicKey()),
+		HostKeyAlgorithms: []string{ssh.KeyAlgoED25519},
+		// The cheapest key exchange: an emulated guest does it in software.
+		Config: ssh.Config{KeyExchanges: []string{ssh.KeyExchangeCurve25519}},
+	})
+	if err != nil {
+		return nil, err
+	}
+	return ssh.NewClient(conn, channels, requests), nil
+}
+
+// hostAddress is where the host forwards to the guest's SSH server.
+func hostAddress(m drivers.Machine) (string, error) {
+	for _, p := range m.Ports {
+		if p.Guest == sshPort && p.Protocol == "tcp" {
+			return net.JoinHostPort(reachable(p.Address), strconv.Itoa(p.Host)), nil
+		}
+	}
+	return "", fmt.Errorf("%s has no forwarded port to its SSH server", m.Address)
+}
+
+func reachable(address string) string {
+	if address == "0.0.0.0" || address == "::" {
+		return "127.0.0.1"
+	}
+	return address
+}
+
+// Config is an OpenSSH stanza by which plain ssh reaches the guest, with its
+// host key checked strictly.
+func Config(m drivers.Machine, alias string) (string, error) {
+	address, err := hostAddress(m)
+	if err != nil {
+		return "", err
+	}
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf(`Host %s
+  HostName %s
+  Port %s
+  User root
+  IdentityFile %q
+  IdentitiesOnly yes
+  UserKnownHostsFile %q
+  GlobalKnownHostsFile none
+  HostKeyAlias %s
+  StrictHostKeyChecking yes
+
+`, alias, host, port, filepath.Join(m.Dir, clientKeyFile), filepath.Join(m.Dir, knownHosts), hostAlias(m)), nil
+}
