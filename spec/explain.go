@@ -14,7 +14,7 @@ func (e *evaluator) explain(d *hcl.Diagnostic, arg *argument) *hcl.Diagnostic {
 		d.Subject = arg.expr.Range().Ptr()
 	}
 	for _, ref := range arg.refs {
-		if ref.target == nil || ref.target.kind != "vm" || ref.target.tainted || !ref.traversal.SourceRange().Overlaps(*d.Subject) {
+		if ref.target == nil || ref.target.kind != "vm" || !ref.traversal.SourceRange().Overlaps(*d.Subject) {
 			continue
 		}
 		if summary, detail := missing(ref); detail != "" {

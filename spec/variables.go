@@ -14,10 +14,13 @@ func (e *evaluator) variable(n *node) {
 	sensitive := e.flag(n, "sensitive", false)
 	value, at, ok := e.variableValue(n, ty, defaults, typed)
 	if ok {
-		value, ok = e.shape(n, value, ty, defaults, at)
+		value, ok = e.notNull(n, value, at)
 	}
 	if sensitive {
 		at = n.block.at // the line of the value would show it
+	}
+	if ok {
+		value, ok = e.shape(n, value, ty, defaults, at)
 	}
 	if !ok || !typed {
 		n.tainted = true
@@ -80,16 +83,22 @@ func (e *evaluator) fits(v cty.Value, ty cty.Type, defaults *typeexpr.Defaults, 
 	return true
 }
 
+// notNull puts the default in the place of a null that is not allowed.
+func (e *evaluator) notNull(n *node, v cty.Value, at hcl.Range) (cty.Value, bool) {
+	if !v.IsNull() || e.flag(n, "nullable", true) {
+		return v, true
+	}
+	if arg := n.block.args["default"]; arg != nil {
+		if fallback, ok := e.value(arg, e.constants()); !ok || !fallback.IsNull() {
+			return fallback, ok
+		}
+	}
+	e.fail(at, "Variable without a value", "%s is not nullable, so it cannot be null. Give it another value.", n.address())
+	return cty.DynamicVal, false
+}
+
 // shape converts a value to the variable's type.
 func (e *evaluator) shape(n *node, v cty.Value, ty cty.Type, defaults *typeexpr.Defaults, at hcl.Range) (cty.Value, bool) {
-	if v.IsNull() && !e.flag(n, "nullable", true) {
-		arg := n.block.args["default"]
-		if arg == nil || at == arg.expr.Range() {
-			e.fail(at, "Variable without a value", "%s is not nullable, so it cannot be null. Give it another value.", n.address())
-			return cty.DynamicVal, false
-		}
-		v, _ = e.value(arg, e.constants())
-	}
 	if defaults != nil && !v.IsNull() {
 		v = defaults.Apply(v)
 	}

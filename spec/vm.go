@@ -154,7 +154,7 @@ func badForEach(v cty.Value) string {
 		return "The value is null. Write a map or a set; an empty one for no instances: {}"
 	case ty.IsListType() || ty.IsTupleType():
 		return "It takes a map or a set of strings, and this is a list. Write: for_each = toset([...])"
-	case !v.IsKnown():
+	case !v.IsKnown() || ty.IsSetType() && ty.HasDynamicTypes():
 		return keysWait
 	case !ty.IsSetType() && !ty.IsMapType() && !ty.IsObjectType():
 		return "It takes a map or a set of strings. Write: for_each = toset([\"blue\", \"green\"])"
