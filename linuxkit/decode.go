@@ -19,12 +19,8 @@ type decoder struct {
 	vars     map[string]string
 	used     map[string]bool
 	places   map[string]Position // of each value, by its name
-	nodes    int
 	mistakes Mistakes
 }
-
-// maxNodes bounds what aliases can multiply.
-const maxNodes = 100_000
 
 func newDecoder(file string, vars map[string]string) *decoder {
 	return &decoder{file: file, vars: vars, used: map[string]bool{}, places: map[string]Position{}}
@@ -47,12 +43,6 @@ func (d *decoder) mistake(node *yaml.Node, format string, args ...any) {
 func (d *decoder) decode(node *yaml.Node, into reflect.Value, where string) {
 	if node.Kind == yaml.AliasNode {
 		node = node.Alias
-	}
-	if d.nodes++; d.nodes > maxNodes {
-		if d.nodes == maxNodes+1 {
-			d.mistake(node, "more than %d values: aliases multiply too much", maxNodes)
-		}
-		return
 	}
 	d.places[where] = d.at(node)
 	if value, ok := into.Addr().Interface().(custom); ok {
@@ -181,9 +171,6 @@ func (d *decoder) pairs(node *yaml.Node) []pair {
 func (d *decoder) merged(value *yaml.Node) []pair {
 	if value.Kind == yaml.AliasNode {
 		value = value.Alias
-	}
-	if d.nodes++; d.nodes > maxNodes {
-		return nil
 	}
 	switch value.Kind {
 	case yaml.MappingNode:

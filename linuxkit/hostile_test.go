@@ -62,7 +62,7 @@ func TestNothingIsUnpackedBehindALink(t *testing.T) {
 }
 
 func TestAnUpperLayerReplacesALowerOne(t *testing.T) {
-	root, err := buildEvil(t,
+	_, err := buildEvil(t,
 		[]entry{
 			{name: "link", content: "/", kind: tar.TypeSymlink}, {name: "gone", content: "1"}, {name: "dir/old", content: "1"},
 			{name: "opaque/old", content: "1"}, {name: "changed", content: "1"},
@@ -74,7 +74,7 @@ func TestAnUpperLayerReplacesALowerOne(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), `"link/init" lies below "link"`) {
 		t.Fatalf("got %v", err)
 	}
-	root, err = buildEvil(t,
+	root, err := buildEvil(t,
 		[]entry{
 			{name: "link", content: "/", kind: tar.TypeSymlink}, {name: "gone", content: "1"}, {name: "dir/old", content: "1"},
 			{name: "opaque/old", content: "1"}, {name: "changed", content: "1"},

@@ -2,6 +2,7 @@ package linuxkit
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"reflect"
@@ -200,11 +201,15 @@ func (d *decoder) document(content []byte) *yaml.Node {
 	var document yaml.Node
 	err := yaml.NewDecoder(strings.NewReader(string(content))).Decode(&document)
 	switch {
-	case err == io.EOF || err == nil && len(document.Content) == 0:
+	case errors.Is(err, io.EOF) || err == nil && len(document.Content) == 0:
 		d.mistakes = append(d.mistakes, Mistake{Position{d.file, 1, 1}, "the template is empty"})
 		return nil
 	case err != nil:
 		d.mistakes = append(d.mistakes, syntaxMistake(d.file, err))
+		return nil
+	}
+	if err := checkSize(document.Content[0]); err != nil {
+		d.mistakes = append(d.mistakes, Mistake{Position{d.file, 1, 1}, "the template is too large: " + err.Error()})
 		return nil
 	}
 	return document.Content[0]
