@@ -78,8 +78,11 @@ type reader struct {
 }
 
 func (r *reader) readFile(name string) ([]byte, error) {
-	r.read[name] = true
-	return fs.ReadFile(r.project, name)
+	content, err := fs.ReadFile(r.project, name)
+	if err == nil {
+		r.read[name] = true
+	}
+	return content, err
 }
 
 func (r *reader) names() []string { return slices.Sorted(maps.Keys(r.read)) }

@@ -130,6 +130,7 @@ func TestFunctions(t *testing.T) {
 		{`trimspace(" a ")`, `"a"`},
 		{`trimsuffix("abc", "bc")`, `"a"`},
 		{`try(tonumber("x"), 3)`, `3`},
+		{`try(file("nothing.txt"), "none")`, `"none"`},
 		{`try(vm.nobody["x"].name, "none")`, `"none"`},
 		{`upper("a")`, `"A"`},
 		{`urlencode("a b&c")`, `"a+b%26c"`},
