@@ -1,0 +1,50 @@
+package qemu
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"syscall"
+	"time"
+)
+
+// The lock of a machine is a flock on a file in its directory. QEMU inherits
+// the open file, so the lock lives exactly as long as the process, whoever
+// started it and however that one ended.
+
+// lockHeld reports whether a process holds the lock. It takes the lock shared
+// for a moment, so that two who look do not take each other for a machine.
+func lockHeld(path string) (bool, error) {
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	defer f.Close()
+	err = syscall.Flock(int(f.Fd()), syscall.LOCK_SH|syscall.LOCK_NB)
+	if errors.Is(err, syscall.EWOULDBLOCK) {
+		return true, nil
+	}
+	return false, err
+}
+
+// takeLock takes the lock for a process to inherit. Whoever only looks is
+// waited for.
+func takeLock(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	for limit := time.Now().Add(settleLimit); ; time.Sleep(5 * time.Millisecond) {
+		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		if err == nil {
+			return f, nil
+		}
+		if !errors.Is(err, syscall.EWOULDBLOCK) || time.Now().After(limit) {
+			return nil, errors.Join(fmt.Errorf("%s is locked by another process: %w", path, err), f.Close())
+		}
+	}
+}

@@ -1,0 +1,103 @@
+package qemu
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"time"
+)
+
+// monitor is a connection to QEMU's machine protocol, as docs/interop/qmp-spec
+// has it: JSON, one message a line. It is for one goroutine.
+type monitor struct {
+	conn  net.Conn
+	lines *bufio.Scanner
+}
+
+// dialMonitor connects and greets. QEMU serves one monitor connection at a
+// time, so it waits, until ctx ends, for another to go.
+func dialMonitor(ctx context.Context, path string) (*monitor, error) {
+	conn, err := dialUnix(ctx, path)
+	if err != nil {
+		return nil, err
+	}
+	if limit, has := ctx.Deadline(); has {
+		err = conn.SetDeadline(limit)
+	}
+	q := &monitor{conn: conn, lines: bufio.NewScanner(conn)}
+	q.lines.Buffer(nil, 1<<20)
+	if err == nil && !q.lines.Scan() { // the greeting
+		err = q.ended()
+	}
+	if err == nil {
+		_, err = q.do("qmp_capabilities", nil)
+	}
+	if err != nil {
+		_ = conn.Close() // the first error says more
+		return nil, err
+	}
+	return q, nil
+}
+
+func (q *monitor) ended() error {
+	if err := q.lines.Err(); err != nil {
+		return err
+	}
+	return fmt.Errorf("QEMU closed its monitor")
+}
+
+func (q *monitor) close() { _ = q.conn.Close() }
+
+// do carries out one command. Events that come in between are passed over.
+func (q *monitor) do(command string, arguments any) (json.RawMessage, error) {
+	request, err := json.Marshal(struct {
+		Execute   string `json:"execute"`
+		Arguments any    `json:"arguments,omitempty"`
+	}{command, arguments})
+	if err != nil {
+		return nil, err
+	}
+	if _, err := q.conn.Write(append(request, '\n')); err != nil {
+		return nil, err
+	}
+	for q.lines.Scan() {
+		var reply struct {
+			Return json.RawMessage `json:"return"`
+			Error  *struct {
+				Desc string `json:"desc"`
+			} `json:"error"`
+		}
+		if err := json.Unmarshal(q.lines.Bytes(), &reply); err != nil {
+			return nil, fmt.Errorf("QEMU's monitor said something unknown: %w", err)
+		}
+		switch {
+		case reply.Error != nil:
+			return nil, fmt.Errorf("%s: %s", command, reply.Error.Desc)
+		case reply.Return != nil:
+			return reply.Return, nil
+		}
+	}
+	return nil, q.ended()
+}
+
+// monitorLimit bounds one exchange with a monitor that should answer at once.
+const monitorLimit = 2 * time.Second
+
+// ask carries out one command on a connection of its own.
+func ask(ctx context.Context, path, command string) (json.RawMessage, error) {
+	ctx, cancel := context.WithTimeout(ctx, monitorLimit)
+	defer cancel()
+	q, err := dialMonitor(ctx, path)
+	if err != nil {
+		return nil, err
+	}
+	defer q.close()
+	return q.do(command, nil)
+}
+
+func dialUnix(ctx context.Context, path string) (net.Conn, error) {
+	var dialer net.Dialer
+	return dialer.DialContext(ctx, "unix", path)
+}
