@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"strings"
 	"time"
@@ -167,9 +168,9 @@ func capture(l lkup) (machine, error) {
 	}
 	moved := strings.NewReplacer(filepath.Join(l.dir, "s")+"/", m.scratch+"/", filepath.Join(l.dir, "r")+"/", filepath.Join(l.dir, "q")+"/")
 	for _, arg := range p.argv {
-		if arg != "-daemonize" {
-			m.argv = append(m.argv, moved.Replace(arg))
-		}
+		// Sockets that lkup hands over open are made by QEMU itself here.
+		arg = openSocket.ReplaceAllString(arg, ",path="+filepath.Join(l.dir, "q", "socket$1"))
+		m.argv = append(m.argv, moved.Replace(arg))
 	}
 	m.dir = strings.TrimSuffix(moved.Replace(p.cwd+"/"), "/")
 	m.url, err = forwarded(m.argv)
@@ -178,6 +179,8 @@ func capture(l lkup) (machine, error) {
 	}
 	return m, sameFolders(filepath.Join(l.dir, "r"), filepath.Join(l.dir, "q"))
 }
+
+var openSocket = regexp.MustCompile(`,fd=([0-9]+)`)
 
 // sameFolders makes the folders of from below to, without their files.
 func sameFolders(from, to string) error {
