@@ -15,7 +15,7 @@ import (
 // neither wanted nor there are forgotten.
 func (r *Reconciler) ChoosePorts(ctx context.Context, stack *spec.Stack) (spec.Facts, error) {
 	known := r.Store.State()
-	taken := reservedPorts(stack, known)
+	asked, taken := askedPorts(stack), reservedPorts(stack, known)
 	chosen := map[spec.Address][]state.ChosenPort{}
 	changed := false
 	for _, address := range stack.Addresses() {
@@ -24,7 +24,7 @@ func (r *Reconciler) ChoosePorts(ctx context.Context, stack *spec.Stack) (spec.F
 				continue
 			}
 			host := chosenBefore(known.Ports[address], p)
-			if host == 0 {
+			if host == 0 || asked[host] {
 				free, err := freePort(ctx, p.Address, p.Protocol, taken)
 				if err != nil {
 					return spec.Facts{}, fmt.Errorf("choose a host port for %s: %w", address, err)
@@ -46,6 +46,20 @@ func (r *Reconciler) ChoosePorts(ctx context.Context, stack *spec.Stack) (spec.F
 		}
 	}
 	return Facts(state.State{Ports: chosen}), nil
+}
+
+// askedPorts are the host ports that stack files name. Whoever names one gets
+// it, also from a VM for which it was chosen before.
+func askedPorts(stack *spec.Stack) map[int]bool {
+	asked := map[int]bool{}
+	for _, vm := range stack.VMs {
+		for _, p := range vm.Ports {
+			if !p.Auto {
+				asked[p.Host] = true
+			}
+		}
+	}
+	return asked
 }
 
 // reservedPorts are the host ports that must not be chosen, though they may be

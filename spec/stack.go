@@ -6,13 +6,7 @@ import (
 
 // identify gives the stack its name and checks that this lkup may run it.
 func (e *evaluator) identify() {
-	e.stack.Name = hostLabel(e.in.DefaultName)
-	if len(e.stack.Name) > 63 {
-		e.stack.Name = hostLabel(e.stack.Name[:63])
-	}
-	if e.stack.Name == "" {
-		e.stack.Name = "stack"
-	}
+	e.stack.Name = StackName(e.in.DefaultName)
 	if e.declared.stack == nil {
 		return
 	}
@@ -53,4 +47,17 @@ func (e *evaluator) warnUnused() {
 			e.warn(n.at(), "Unused "+n.kind, "Nothing refers to %s. Use it or take it out.", n.address())
 		}
 	}
+}
+
+// StackName makes a stack's name of a directory's: a label that fits into
+// hostnames.
+func StackName(dir string) string {
+	name := hostLabel(dir)
+	if len(name) > 63 {
+		name = hostLabel(name[:63])
+	}
+	if name == "" {
+		return "stack"
+	}
+	return name
 }

@@ -1,0 +1,166 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/lkup/lkup/internal/view"
+	"github.com/lkup/lkup/planner"
+	"github.com/lkup/lkup/reconciler"
+	"github.com/lkup/lkup/spec"
+)
+
+// applyFlags are shared by the commands that execute plans.
+type applyFlags struct {
+	lockFlags
+	AutoApprove bool `name:"auto-approve" short:"y" help:"Do not ask before anything is destroyed."`
+	JSON        bool `name:"json" help:"Print events as JSON, one a line."`
+	Parallelism int  `name:"parallelism" placeholder:"N" default:"8" help:"Work on so many machines at once."`
+}
+
+type applyCmd struct {
+	stackFlags
+	applyFlags
+	Target []spec.Address `name:"target" sep:"none" placeholder:"ADDRESS" help:"Apply only this and what it depends on. May be repeated."`
+	Plan   string         `arg:"" optional:"" help:"A plan saved by lkup plan --out FILE; it is executed exactly."`
+}
+
+func (c *applyCmd) Run(call *call) error {
+	if c.Plan != "" {
+		return c.saved(call)
+	}
+	p, err := openProject(call.Host, c.stackFlags)
+	if err != nil {
+		return err
+	}
+	defer p.close()
+	store, err := lockStack(call, p.paths, p.stack.Name, p.dir, "apply", c.lockFlags)
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	d, err := decider{host: call.Host, project: p, store: store, targets: c.Target}.run(call.ctx)
+	if err != nil {
+		return err
+	}
+	return c.execute(call, execution{
+		reconciler: newReconciler(call.Host, p.paths, p.dir, d.images, store),
+		plan:       d.plan,
+		images:     p.stack.Images,
+		outputs:    p.stack.Outputs,
+	})
+}
+
+// saved executes a saved plan, if nothing that it rests on has moved.
+func (c *applyCmd) saved(call *call) error {
+	saved, err := readSaved(c.Plan)
+	if err != nil {
+		return err
+	}
+	paths := call.Layout().Stack(saved.Stack, saved.Project)
+	store, err := lockStack(call, paths, saved.Stack, saved.Project, "apply "+c.Plan, c.lockFlags)
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	if err := stillHolds(saved, store.State()); err != nil {
+		return fmt.Errorf("%s is out of date: %w; make a new one with: lkup plan --out %s", c.Plan, err, c.Plan)
+	}
+	images, err := newImageSources(call.Host, saved.Project)
+	if err != nil {
+		return err
+	}
+	c.AutoApprove = true
+	return c.execute(call, execution{
+		reconciler: newReconciler(call.Host, paths, saved.Project, images, store),
+		plan:       &saved.Plan,
+		images:     saved.Images,
+	})
+}
+
+// execution is a plan with all it takes to carry it out.
+type execution struct {
+	reconciler *reconciler.Reconciler
+	plan       *planner.Plan
+	images     map[spec.Address]spec.Image
+	outputs    map[string]spec.Output
+}
+
+// execute shows the plan, asks where something would be destroyed, and
+// carries it out.
+func (c *applyFlags) execute(call *call, x execution) error {
+	if err := c.announce(call, x.plan); err != nil {
+		return err
+	}
+	if x.plan.Empty() {
+		return c.finish(call, x)
+	}
+	if err := c.ask(call, x.plan); err != nil {
+		return err
+	}
+	progress := c.progress(call, x.plan)
+	r := x.reconciler
+	r.Emit = progress.Event
+	r.Parallelism = c.Parallelism
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	go func() {
+		select {
+		case <-call.interrupts.second:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	err := r.Apply(ctx, call.ctx.Done(), x.plan, x.images)
+	progress.Close()
+	if err != nil {
+		return err
+	}
+	return c.finish(call, x)
+}
+
+func (c *applyFlags) announce(call *call, plan *planner.Plan) error {
+	if c.JSON {
+		return nil
+	}
+	return view.Plan(call.Out, call.outStyle(), plan)
+}
+
+// progress is where events go: results as JSON to stdout, progress for people
+// to stderr.
+func (c *applyFlags) progress(call *call, plan *planner.Plan) view.Progress {
+	if c.JSON {
+		return view.EventsJSON(call.Out)
+	}
+	return view.Events(call.Err, call.errStyle(), plan, call.Now)
+}
+
+// ask lets a person decide before machines and their disks are destroyed.
+func (c *applyFlags) ask(call *call, plan *planner.Plan) error {
+	doomed := plan.Destroys()
+	if len(doomed) == 0 || c.AutoApprove {
+		return nil
+	}
+	if !call.TTY.In || c.JSON {
+		return fmt.Errorf("this would destroy %s; to do it without being asked, add -y", view.List(doomed))
+	}
+	fmt.Fprintf(call.Err, "\nThis destroys %s. Volumes stay. Go on? Only \"yes\" is taken: ", view.List(doomed))
+	answer, err := readLine(call.ctx, call.In)
+	if err != nil {
+		return err
+	}
+	if answer != "yes" {
+		return errors.New("nothing was changed")
+	}
+	return nil
+}
+
+// finish shows the outputs.
+func (c *applyFlags) finish(call *call, x execution) error {
+	if c.JSON || len(x.outputs) == 0 {
+		return nil
+	}
+	fmt.Fprintln(call.Out)
+	return view.Outputs(call.Out, call.outStyle(), view.OutputsOf(x.outputs))
+}

@@ -1,0 +1,94 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+
+	"github.com/hashicorp/hcl/v2"
+
+	"github.com/lkup/lkup/drivers"
+	"github.com/lkup/lkup/internal/state"
+	"github.com/lkup/lkup/spec"
+)
+
+// check finds what the stack files ask for and this host cannot do.
+func (p *project) check(host Host) hcl.Diagnostics {
+	var diags hcl.Diagnostics
+	all := allDrivers(host)
+	for _, address := range p.stack.Addresses() {
+		vm := p.stack.VMs[address]
+		checker, able := all[chosenDriver(vm)].(drivers.Checker)
+		if !able {
+			continue
+		}
+		for _, problem := range checker.Check(vm) {
+			diags = append(diags, &hcl.Diagnostic{
+				Severity: hcl.DiagError,
+				Summary:  problem.Summary,
+				Detail:   problem.Hint,
+				Subject:  lineRange(p.sources, vm.Origin(problem.Attribute)),
+			})
+		}
+	}
+	return diags
+}
+
+// checkDrivers is check as an error.
+func (p *project) checkDrivers(host Host) error {
+	if diags := p.check(host); diags.HasErrors() {
+		return &invalidStack{diags: diags, files: p.sources}
+	}
+	return nil
+}
+
+// lineRange is the rest of the line at pos, as diagnostics want it.
+func lineRange(files map[string]*hcl.File, pos spec.Pos) *hcl.Range {
+	r := &hcl.Range{
+		Filename: pos.File,
+		Start:    hcl.Pos{Line: pos.Line, Column: pos.Column},
+		End:      hcl.Pos{Line: pos.Line, Column: pos.Column},
+	}
+	file, found := files[pos.File]
+	if !found || pos.Line < 1 {
+		return r
+	}
+	offset, line := 0, file.Bytes
+	for n := 1; n < pos.Line; n++ {
+		end := bytes.IndexByte(line, '\n')
+		if end < 0 {
+			return r
+		}
+		offset, line = offset+end+1, line[end+1:]
+	}
+	if end := bytes.IndexByte(line, '\n'); end >= 0 {
+		line = line[:end]
+	}
+	start := min(max(pos.Column-1, 0), len(line))
+	r.Start.Byte, r.End.Byte = offset+start, offset+len(line)
+	r.End.Column = len(line) + 1
+	return r
+}
+
+// checkTargets refuses addresses that name nothing, wanted or there.
+func checkTargets(targets []spec.Address, stack *spec.Stack, known state.State) error {
+	for _, target := range targets {
+		if !covers(target, stack, known) {
+			return usageError{fmt.Sprintf("--target %s names no machine of stack %s; lkup ps lists them, as vm.NAME", target, stack.Name)}
+		}
+	}
+	return nil
+}
+
+func covers(target spec.Address, stack *spec.Stack, known state.State) bool {
+	for address := range stack.VMs {
+		if target.Covers(address) {
+			return true
+		}
+	}
+	for address := range known.Instances {
+		if target.Covers(address) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,130 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"os"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/lkup/lkup/drivers"
+	"github.com/lkup/lkup/drivers/qemu"
+	"github.com/lkup/lkup/internal/layout"
+	"github.com/lkup/lkup/internal/ssh"
+	"github.com/lkup/lkup/internal/state"
+	"github.com/lkup/lkup/planner"
+	"github.com/lkup/lkup/reconciler"
+	"github.com/lkup/lkup/sources"
+	"github.com/lkup/lkup/spec"
+)
+
+// stopGrace is how long a guest has to power itself off before the stop ladder
+// takes its next steps.
+const stopGrace = 20 * time.Second
+
+// allDrivers are the drivers of this binary, by the name a stack file uses.
+func allDrivers(host Host) map[string]drivers.Driver {
+	all := map[string]drivers.Driver{
+		"qemu": qemu.New(qemu.Settings{}),
+	}
+	if host.MoreDrivers != nil {
+		for name, d := range host.MoreDrivers(host.Layout()) {
+			all[name] = d
+		}
+	}
+	return all
+}
+
+func driverNames(host Host) []string {
+	return sortedKeys(allDrivers(host))
+}
+
+// chosenDriver says what "auto" means on this host.
+func chosenDriver(vm spec.VM) string {
+	if vm.Driver == "auto" {
+		return "qemu"
+	}
+	return vm.Driver
+}
+
+// newReconciler wires the reconciler of one stack.
+func newReconciler(host Host, paths layout.Stack, dir string, images reconciler.Images, store *state.Store) *reconciler.Reconciler {
+	return &reconciler.Reconciler{
+		Drivers: allDrivers(host),
+		Images:  images,
+		Access:  ssh.Access{Rand: rand.Reader, Now: host.Now},
+		Store:   store,
+		Layout:  paths,
+		Project: dir,
+		Arch:    host.Arch,
+		Now:     host.Now,
+		Rand:    rand.Reader,
+		Grace:   stopGrace,
+	}
+}
+
+// resolve pins the images that the stack's machines use, several at once.
+func resolve(ctx context.Context, images *imageSources, stack *spec.Stack) (map[spec.Address]sources.Digest, error) {
+	used := map[spec.Address]bool{}
+	for _, vm := range stack.VMs {
+		used[vm.Image] = true
+	}
+	var mu sync.Mutex
+	digests := map[spec.Address]sources.Digest{}
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(4)
+	for _, address := range sortedKeys(used) {
+		group.Go(func() error {
+			d, err := images.Resolve(ctx, stack.Images[address])
+			if err != nil {
+				return fmt.Errorf("resolve %s: %w", address, err)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			digests[address] = d
+			return nil
+		})
+	}
+	return digests, group.Wait()
+}
+
+// planInput gathers what a plan depends on.
+func planInput(stack *spec.Stack, digests map[spec.Address]sources.Digest, now planner.Inventory, outputs map[string]any, targets []spec.Address) planner.Input {
+	chosen := make(map[spec.Address]string, len(stack.VMs))
+	for address, vm := range stack.VMs {
+		chosen[address] = chosenDriver(vm)
+	}
+	return planner.Input{
+		Stack:     stack,
+		Digests:   digests,
+		Drivers:   chosen,
+		Inventory: now,
+		Outputs:   outputs,
+		Targets:   targets,
+	}
+}
+
+// lockStack opens a stack's state for writing. command names this process for
+// whoever finds the stack locked.
+func lockStack(call *call, paths layout.Stack, stack, project, command string, flags lockFlags) (*state.Store, error) {
+	return state.Lock(call.ctx, paths, state.Owner{
+		Stack:   stack,
+		Project: project,
+		Holder:  state.Holder{PID: os.Getpid(), Command: "lkup " + command, Since: call.Now()},
+		Rand:    rand.Reader,
+		Timeout: flags.LockTimeout.Duration,
+	})
+}
+
+func sortedKeys[K ~string, V any](m map[K]V) []K {
+	keys := make([]K, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}

@@ -1,0 +1,63 @@
+package main
+
+import (
+	"io"
+	"os"
+	"time"
+
+	"golang.org/x/term"
+
+	"github.com/lkup/lkup/drivers"
+	"github.com/lkup/lkup/internal/layout"
+	"github.com/lkup/lkup/internal/view"
+)
+
+// Host is what the computer gives to one run of lkup. Commands read the
+// environment, the clock and the streams from here and nowhere else.
+type Host struct {
+	In       io.Reader
+	Out, Err io.Writer
+	TTY      TTY
+	Getenv   func(string) string
+	Environ  []string
+	Home     string
+	TempDir  string
+	UID      int
+	Arch     string // GOARCH of the host, and so of its guests
+	Now      func() time.Time
+	// MoreDrivers adds drivers that the released binary does not have; tests
+	// bring the fake one.
+	MoreDrivers func(layout.Layout) map[string]drivers.Driver
+}
+
+// TTY says which streams are terminals.
+type TTY struct{ In, Out, Err bool }
+
+// Layout is where lkup keeps things on this host.
+func (h Host) Layout() layout.Layout {
+	return layout.New(h.Getenv, h.Home, h.TempDir, h.UID)
+}
+
+// outStyle is how to write results, errStyle how to write progress and errors.
+func (h Host) outStyle() view.Style { return h.style(h.TTY.Out, h.Out) }
+func (h Host) errStyle() view.Style { return h.style(h.TTY.Err, h.Err) }
+
+func (h Host) style(tty bool, w io.Writer) view.Style {
+	if !tty {
+		return view.Style{}
+	}
+	return view.Style{
+		Color: h.Getenv("NO_COLOR") == "" && h.Getenv("TERM") != "dumb",
+		Width: width(w),
+	}
+}
+
+// width is the terminal's, in columns; 80 if it does not say.
+func width(w io.Writer) int {
+	if f, ok := w.(*os.File); ok {
+		if columns, _, err := term.GetSize(int(f.Fd())); err == nil && columns > 0 {
+			return columns
+		}
+	}
+	return 80
+}

@@ -1,0 +1,87 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/lkup/lkup/guest"
+	"github.com/lkup/lkup/guest/embedded"
+	"github.com/lkup/lkup/linuxkit"
+	"github.com/lkup/lkup/sources"
+	"github.com/lkup/lkup/sources/apt"
+	"github.com/lkup/lkup/sources/builtin"
+	"github.com/lkup/lkup/sources/file"
+	"github.com/lkup/lkup/sources/ocilayout"
+	"github.com/lkup/lkup/sources/store"
+	"github.com/lkup/lkup/spec"
+)
+
+// imageSources gives every image to the source of its scheme.
+type imageSources struct {
+	templates sources.Source
+	schemes   map[string]sources.Source
+}
+
+// newImageSources wires the sources. Templates and files are read from the
+// project's directory.
+func newImageSources(host Host, dir string) (*imageSources, error) {
+	cache := host.Layout().Cache
+	images, err := store.Open(filepath.Join(cache, "store"))
+	if err != nil {
+		return nil, err
+	}
+	packages := apt.New(apt.Settings{Store: images, Now: host.Now})
+	kernel := packages.Kernel(guest.Modules())
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, err
+	}
+	return &imageSources{
+		templates: &linuxkit.Builder{
+			Project: root.FS(),
+			Store:   images,
+			Arch:    host.Arch,
+			Components: map[string]sources.Components{
+				"apt":        packages,
+				"builtin":    builtin.Components{Store: images, Init: embedded.Init, Kernel: kernel},
+				"oci-layout": ocilayout.Components{Dir: dir},
+			},
+		},
+		schemes: map[string]sources.Source{
+			"file": file.Source{Store: images, Dir: dir, Arch: host.Arch},
+		},
+	}, nil
+}
+
+// Resolve pins an image to a digest.
+func (s *imageSources) Resolve(ctx context.Context, img spec.Image) (sources.Digest, error) {
+	source, err := s.source(img)
+	if err != nil {
+		return "", err
+	}
+	return source.Resolve(ctx, img)
+}
+
+// Fetch brings the image's files here.
+func (s *imageSources) Fetch(ctx context.Context, img spec.Image, d sources.Digest, report sources.Report) (sources.Artifact, error) {
+	source, err := s.source(img)
+	if err != nil {
+		return sources.Artifact{}, err
+	}
+	return source.Fetch(ctx, img, d, report)
+}
+
+func (s *imageSources) source(img spec.Image) (sources.Source, error) {
+	if img.Template != nil {
+		return s.templates, nil
+	}
+	scheme, _, _ := strings.Cut(img.Source, ":")
+	source, found := s.schemes[scheme]
+	if !found {
+		return nil, fmt.Errorf("%s: no source for %q; give a path as \"file:PATH\"", img.Origin, img.Source)
+	}
+	return source, nil
+}

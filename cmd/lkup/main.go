@@ -1,0 +1,37 @@
+// Command lkup is compose for virtual machines. This package parses flags,
+// wires the packages together, asks the user, and chooses exit statuses. It
+// decides nothing about machines and formats nothing: see planner and
+// internal/view.
+package main
+
+import (
+	"os"
+	"runtime"
+	"time"
+
+	"golang.org/x/term"
+)
+
+// version is set by the Makefile.
+var version = "0.1.0-dev"
+
+func main() {
+	home, _ := os.UserHomeDir()
+	os.Exit(run(os.Args[1:], Host{
+		In:      os.Stdin,
+		Out:     os.Stdout,
+		Err:     os.Stderr,
+		Getenv:  os.Getenv,
+		Environ: os.Environ(),
+		Home:    home,
+		TempDir: os.TempDir(),
+		UID:     os.Getuid(),
+		Now:     time.Now,
+		Arch:    runtime.GOARCH,
+		TTY: TTY{
+			In:  term.IsTerminal(int(os.Stdin.Fd())),
+			Out: term.IsTerminal(int(os.Stdout.Fd())),
+			Err: term.IsTerminal(int(os.Stderr.Fd())),
+		},
+	}))
+}

@@ -1,0 +1,195 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/hashicorp/hcl/v2"
+
+	"github.com/lkup/lkup/internal/layout"
+	"github.com/lkup/lkup/internal/state"
+	"github.com/lkup/lkup/internal/view"
+	"github.com/lkup/lkup/linuxkit"
+	"github.com/lkup/lkup/spec"
+)
+
+// dirFlag chooses the project.
+type dirFlag struct {
+	Dir string `short:"C" name:"dir" placeholder:"DIR" default:"." help:"The project's directory."`
+}
+
+// stackFlags choose and parametrise the stack files.
+type stackFlags struct {
+	dirFlag
+	File    string            `short:"f" placeholder:"FILE" help:"Read this stack file alone; its directory is the project."`
+	Var     map[string]string `name:"var" mapsep:"none" placeholder:"NAME=VALUE" help:"Set a variable."`
+	VarFile []string          `name:"var-file" sep:"none" placeholder:"FILE" help:"Read variables from a file."`
+}
+
+// lockFlags say how to wait for another lkup.
+type lockFlags struct {
+	LockTimeout durationFlag `name:"lock-timeout" placeholder:"DURATION" default:"0s" help:"How long to wait for another lkup that works on this stack."`
+}
+
+// invalidStack is stack files with mistakes.
+type invalidStack struct {
+	diags hcl.Diagnostics
+	files map[string]*hcl.File
+}
+
+func (e *invalidStack) Error() string { return e.diags.Error() }
+
+// project is one directory with stack files, and what they ask for.
+type project struct {
+	dir    string // absolute, without symlinks
+	root   *os.Root
+	inputs spec.Inputs
+	files  []string // the stack files to read; empty for all
+
+	stack   *spec.Stack
+	paths   layout.Stack
+	host    Host
+	sources map[string]*hcl.File
+}
+
+// openProject evaluates the stack files. With the stack's state at hand, ports
+// chosen earlier are known.
+func openProject(host Host, flags stackFlags) (*project, error) {
+	dirname, only := flags.Dir, []string(nil)
+	if flags.File != "" {
+		dirname, only = filepath.Dir(flags.File), []string{filepath.Base(flags.File)}
+		if flags.Dir != "." && !filepath.IsAbs(flags.File) {
+			dirname = filepath.Join(flags.Dir, dirname)
+		}
+	}
+	dir, err := realDir(dirname)
+	if err != nil {
+		return nil, err
+	}
+	varFiles, err := readVarFiles(flags.VarFile)
+	if err != nil {
+		return nil, err
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, fmt.Errorf("open the project: %w", err)
+	}
+	p := &project{dir: dir, root: root, host: host, inputs: spec.Inputs{
+		Files:       only,
+		DefaultName: filepath.Base(dir),
+		Version:     version,
+		Drivers:     driverNames(host),
+		Builtins:    linuxkit.Builtins(),
+		EnvVars:     envVars(host.Environ),
+		VarFiles:    varFiles,
+		Vars:        flags.Var,
+	}}
+	if err := p.evaluate(spec.Facts{}, true); err != nil {
+		root.Close()
+		return nil, err
+	}
+	p.paths = host.Layout().Stack(p.stack.Name, dir)
+	return p, nil
+}
+
+func (p *project) close() { p.root.Close() }
+
+// evaluate loads the stack anew, with what is now known.
+func (p *project) evaluate(facts spec.Facts, warn bool) error {
+	inputs := p.inputs
+	inputs.Facts = facts
+	stack, files, diags := spec.Load(p.root.FS(), inputs)
+	p.sources = files
+	if diags.HasErrors() {
+		return &invalidStack{diags: diags, files: files}
+	}
+	if warn && len(diags) > 0 {
+		view.Diagnostics(p.host.Err, p.host.errStyle(), files, diags)
+	}
+	p.stack = stack
+	return nil
+}
+
+// realDir is the absolute path of a directory, without symlinks: the identity
+// of a project.
+func realDir(dir string) (string, error) {
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return "", err
+	}
+	real, err := filepath.EvalSymlinks(abs)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", fmt.Errorf("there is no directory %s; name the project's with -C DIR", abs)
+	}
+	return real, err
+}
+
+func readVarFiles(names []string) ([]spec.VarFile, error) {
+	var files []spec.VarFile
+	for _, name := range names {
+		content, err := os.ReadFile(name)
+		if err != nil {
+			return nil, fmt.Errorf("read --var-file: %w", err)
+		}
+		files = append(files, spec.VarFile{Name: name, Content: content})
+	}
+	return files, nil
+}
+
+// envVars collects LKUP_VAR_x.
+func envVars(environ []string) map[string]string {
+	vars := map[string]string{}
+	for _, entry := range environ {
+		name, value, _ := strings.Cut(entry, "=")
+		if name, found := strings.CutPrefix(name, "LKUP_VAR_"); found {
+			vars[name] = value
+		}
+	}
+	return vars
+}
+
+// applied finds the state of the project in dir without reading its stack
+// files, so that machines can be reached, and removed, while those are broken.
+func applied(host Host, flags dirFlag) (layout.Stack, state.State, error) {
+	dir, err := realDir(flags.Dir)
+	if err != nil {
+		return layout.Stack{}, state.State{}, err
+	}
+	stacks, err := state.List(host.Layout())
+	if err != nil {
+		return layout.Stack{}, state.State{}, err
+	}
+	var found []state.State
+	for _, s := range stacks {
+		if s.Project == dir {
+			found = append(found, s)
+		}
+	}
+	switch len(found) {
+	case 0:
+		return layout.Stack{}, state.State{}, fmt.Errorf("no stack of %s was applied on this computer; type lkup apply, or name another project with -C DIR", dir)
+	case 1:
+		return host.Layout().Stack(found[0].Stack, dir), found[0], nil
+	}
+	return newestNamed(host, dir, found)
+}
+
+// newestNamed settles which of several stacks of one directory is meant: the
+// one that the stack files name.
+func newestNamed(host Host, dir string, found []state.State) (layout.Stack, state.State, error) {
+	p, err := openProject(host, stackFlags{dirFlag: dirFlag{Dir: dir}})
+	if err != nil {
+		return layout.Stack{}, state.State{}, err
+	}
+	defer p.close()
+	for _, s := range found {
+		if s.Stack == p.stack.Name {
+			return p.paths, s, nil
+		}
+	}
+	return layout.Stack{}, state.State{}, fmt.Errorf("stack %s was not applied yet; type lkup apply", p.stack.Name)
+}

@@ -1,0 +1,154 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/lkup/lkup/internal/state"
+	"github.com/lkup/lkup/internal/view"
+)
+
+// Exit statuses, as the documentation lists them.
+const (
+	exitOK          = 0
+	exitFailed      = 1
+	exitChanges     = 2 // plan --detailed-exitcode only
+	exitUsage       = 3
+	exitInvalid     = 4
+	exitLocked      = 5
+	exitInterrupted = 130
+)
+
+type cli struct {
+	Init       initCmd       `cmd:"" help:"Write a starter stack file."`
+	Validate   validateCmd   `cmd:"" help:"Check the stack files."`
+	Fmt        fmtCmd        `cmd:"" help:"Rewrite stack files in the canonical style."`
+	Plan       planCmd       `cmd:"" help:"Show what apply would do, and why."`
+	Apply      applyCmd      `cmd:"" help:"Make the machines what the stack files say."`
+	Down       downCmd       `cmd:"" help:"Stop and remove the stack's machines."`
+	Ps         psCmd         `cmd:"" help:"List the stack's machines."`
+	Ls         lsCmd         `cmd:"" help:"List the stacks on this computer."`
+	Logs       logsCmd       `cmd:"" help:"Show what guests wrote to their consoles."`
+	Exec       execCmd       `cmd:"" help:"Run a command in a guest."`
+	SSH        sshCmd        `cmd:"" name:"ssh" help:"Open a shell in a guest."`
+	SSHConfig  sshConfigCmd  `cmd:"" name:"ssh-config" help:"Print OpenSSH settings that reach the guests."`
+	Console    consoleCmd    `cmd:"" help:"Attach to a guest's console."`
+	Output     outputCmd     `cmd:"" help:"Print the stack's outputs."`
+	Doctor     doctorCmd     `cmd:"" help:"Check what this computer can do."`
+	Completion completionCmd `cmd:"" help:"Print a completion script for a shell."`
+	Version    versionCmd    `cmd:"" help:"Print lkup's version."`
+}
+
+// exitError ends the run with a status and without another word.
+type exitError int
+
+func (e exitError) Error() string { return fmt.Sprintf("exit status %d", int(e)) }
+
+// usageError is a mistake on the command line that kong cannot see.
+type usageError struct{ message string }
+
+func (e usageError) Error() string { return e.message }
+
+// run is lkup without the process around it.
+func run(args []string, host Host) int {
+	var c cli
+	exited := -1
+	parser, err := kong.New(&c,
+		kong.Name("lkup"),
+		kong.Description("Compose for virtual machines: plan, apply, and prove that they are ready."),
+		kong.UsageOnError(),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
+		kong.Writers(host.Out, host.Err),
+		kong.Exit(func(status int) { exited = status }),
+		kong.Vars{"version": version},
+	)
+	if err != nil {
+		panic(err) // the cli struct is wrong
+	}
+	if answerShell(parser, host) {
+		return exitOK
+	}
+	command, err := parser.Parse(args)
+	if exited >= 0 { // --help has been printed
+		return exited
+	}
+	if err != nil {
+		view.Error(host.Err, host.errStyle(), fmt.Errorf("%w\n\nRun lkup --help to see the commands and flags", err))
+		return exitUsage
+	}
+	return host.withSignals(func(ctx context.Context, signals interrupts) error {
+		return command.Run(&call{Host: host, ctx: ctx, interrupts: signals})
+	})
+}
+
+// call is one command's run: the host and the means to end early.
+type call struct {
+	Host
+	ctx        context.Context // ends on the first Ctrl-C
+	interrupts interrupts
+}
+
+// interrupts tells of Ctrl-C beyond the first.
+type interrupts struct {
+	second <-chan struct{} // closed on the second Ctrl-C
+}
+
+// withSignals runs f with a context that the first SIGINT or SIGTERM ends.
+func (h Host) withSignals(f func(context.Context, interrupts) error) int {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	received := make(chan os.Signal, 2)
+	signal.Notify(received, os.Interrupt, syscall.SIGTERM)
+	defer signal.Stop(received)
+	second, finished := make(chan struct{}), make(chan struct{})
+	defer close(finished)
+	go func() {
+		select {
+		case <-received:
+			cancel()
+		case <-finished:
+			return
+		}
+		select {
+		case <-received:
+			close(second)
+		case <-finished:
+		}
+	}()
+	return h.status(ctx, f(ctx, interrupts{second: second}))
+}
+
+// status shows an error and turns it into an exit status.
+func (h Host) status(ctx context.Context, err error) int {
+	var (
+		code    exitError
+		invalid *invalidStack
+		usage   usageError
+		locked  *state.LockedError
+	)
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.As(err, &code):
+		return int(code)
+	case errors.As(err, &invalid):
+		view.Diagnostics(h.Err, h.errStyle(), invalid.files, invalid.diags)
+		return exitInvalid
+	}
+	view.Error(h.Err, h.errStyle(), err)
+	switch {
+	case errors.As(err, &usage):
+		return exitUsage
+	case errors.As(err, &locked):
+		return exitLocked
+	case ctx.Err() != nil:
+		return exitInterrupted
+	}
+	return exitFailed
+}

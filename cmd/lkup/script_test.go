@@ -1,0 +1,87 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/lkup/lkup/drivers"
+	"github.com/lkup/lkup/drivers/fake"
+	"github.com/lkup/lkup/internal/layout"
+)
+
+var update = flag.Bool("update", false, "rewrite the scripts' golden files")
+
+// TestMain makes this test binary the lkup that scripts run, with the fake
+// driver besides the real ones.
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){
+		"lkup": func() { os.Exit(run(os.Args[1:], scriptHost())) },
+	})
+}
+
+func scriptHost() Host {
+	return Host{
+		In: os.Stdin, Out: os.Stdout, Err: os.Stderr,
+		Getenv:  os.Getenv,
+		Environ: os.Environ(),
+		Home:    os.Getenv("HOME"),
+		TempDir: os.TempDir(),
+		UID:     os.Getuid(),
+		Arch:    runtime.GOARCH,
+		Now:     time.Now,
+		MoreDrivers: func(l layout.Layout) map[string]drivers.Driver {
+			return map[string]drivers.Driver{"fake": fake.New(filepath.Join(l.Runtime, "fake"))}
+		},
+	}
+}
+
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 filepath.Join("testdata", "script"),
+		UpdateScripts:       *update,
+		RequireExplicitExec: true,
+		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
+			"status": status,
+		},
+		Setup: func(env *testscript.Env) error {
+			run, err := os.MkdirTemp("", "lkup") // socket paths are short
+			if err != nil {
+				return err
+			}
+			env.Defer(func() { os.RemoveAll(run) })
+			env.Setenv("HOME", filepath.Join(env.WorkDir, "home"))
+			env.Setenv("LKUP_STATE_DIR", filepath.Join(env.WorkDir, ".state"))
+			env.Setenv("LKUP_CACHE_DIR", filepath.Join(env.WorkDir, ".cache"))
+			env.Setenv("LKUP_RUNTIME_DIR", run)
+			return nil
+		},
+	})
+}
+
+// status N COMMAND... demands the exit status N.
+func status(ts *testscript.TestScript, neg bool, args []string) {
+	want, err := strconv.Atoi(args[0])
+	if err != nil || neg {
+		ts.Fatalf("usage: status N COMMAND...")
+	}
+	err = ts.Exec(args[1], args[2:]...)
+	var exit *exec.ExitError
+	got := 0
+	if errors.As(err, &exit) {
+		got = exit.ExitCode()
+	} else if err != nil {
+		ts.Fatalf("%v", err)
+	}
+	if got != want {
+		ts.Fatalf("exit status %d, want %d", got, want)
+	}
+}
