@@ -21,19 +21,51 @@ import (
 	"github.com/lkup/lkup/sources/store"
 )
 
-// shared is a store that outlives the tests, so that they download packages
-// once: LKUP_TEST_CACHE, or a folder of the user's cache.
+// testStore is the folder of a store for this run: it shares downloads with
+// other runs, and nothing that is built, so that a change of the code shows.
+var testStore string
+
+func TestMain(m *testing.M) {
+	code, err := runInStore(m)
+	if err != nil {
+		_, _ = io.WriteString(os.Stderr, err.Error()+"\n")
+		code = 1
+	}
+	os.Exit(code)
+}
+
+func runInStore(m *testing.M) (int, error) {
+	cache := os.Getenv("LKUP_TEST_CACHE")
+	if cache == "" {
+		user, err := os.UserCacheDir()
+		if err != nil {
+			return 1, err
+		}
+		cache = filepath.Join(user, "lkup-test")
+	}
+	if _, err := store.Open(cache); err != nil {
+		return 1, err
+	}
+	if err := os.MkdirAll(filepath.Join(cache, "apt"), 0o700); err != nil {
+		return 1, err
+	}
+	dir, err := os.MkdirTemp(cache, "run-")
+	if err != nil {
+		return 1, err
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	for _, folder := range []string{"apt", "blobs", "locks"} {
+		if err := os.Symlink(filepath.Join(cache, folder), filepath.Join(dir, folder)); err != nil {
+			return 1, err
+		}
+	}
+	testStore = dir
+	return m.Run(), nil
+}
+
 func shared(t *testing.T) *apt.Components {
 	t.Helper()
-	dir := os.Getenv("LKUP_TEST_CACHE")
-	if dir == "" {
-		cache, err := os.UserCacheDir()
-		if err != nil {
-			t.Fatal(err)
-		}
-		dir = filepath.Join(cache, "lkup-test")
-	}
-	s, err := store.Open(dir)
+	s, err := store.Open(testStore)
 	if err != nil {
 		t.Fatal(err)
 	}
