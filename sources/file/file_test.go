@@ -186,7 +186,7 @@ func TestAHeaderNeverPanics(t *testing.T) {
 	dir := t.TempDir()
 	source := newSource(t, dir)
 	whole := qcow2(func(h []byte) { h[510], h[511] = 0x55, 0xaa })
-	for n := range len(whole) {
+	for n := range 120 {
 		path := filepath.Join(dir, "disk")
 		write(t, path, whole[:n])
 		if _, err := source.Resolve(context.Background(), disk("file:disk")); err == nil && n < 104 {
