@@ -42,16 +42,20 @@ func (m *machine) prepare(bundle string) error {
 			return fmt.Errorf("read runtime.json: %w", err)
 		}
 	}
-	for _, dir := range r.Mkdir {
-		if err := os.MkdirAll(dir, 0o755); err != nil {
-			return err
-		}
-	}
 	for _, mount := range r.Mounts {
 		if mount.Type == "overlay" {
 			m.modules.load("overlay")
+			if err := mount.makeUpper(); err != nil {
+				return err
+			}
 		}
 		if err := mount.do(); err != nil {
+			return err
+		}
+	}
+	// After the mounts, so that a directory can be made in one of them.
+	for _, dir := range r.Mkdir {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return err
 		}
 	}
@@ -79,11 +83,44 @@ func (r runtimeMount) do() error {
 			data = append(data, option)
 		}
 	}
+	if r.Type == "overlay" {
+		if err := makeOverlayDirs(data); err != nil {
+			return err
+		}
+	}
 	// A change of propagation takes no other flag than recursion.
 	if flags&propagation != 0 {
 		flags &= propagation | unix.MS_REC
 	}
 	return mount{r.Source, r.Destination, r.Type, flags, strings.Join(data, ",")}.do()
+}
+
+// makeUpper makes the directories that an overlay writes to. They lie in a
+// file system that was mounted just before, so no image can bring them.
+func (r runtimeMount) makeUpper() error {
+	for _, option := range r.Options {
+		name, dir, _ := strings.Cut(option, "=")
+		if name == "upperdir" || name == "workdir" {
+			if err := os.MkdirAll(dir, 0o755); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// makeOverlayDirs makes the two directories of an overlay that its options name
+// and that lie on a file system mounted just now.
+func makeOverlayDirs(options []string) error {
+	for _, option := range options {
+		name, dir, _ := strings.Cut(option, "=")
+		if name == "upperdir" || name == "workdir" {
+			if err := os.MkdirAll(dir, 0o755); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // addEnv adds the VM's environment to a container's.
