@@ -1,8 +1,10 @@
 // Package fake is a driver without virtual machines. It keeps what a real one
 // keeps - that a machine was created, that it runs, with what - in files, so
-// it is the same for every process that uses the same root, and it holds no
-// more of the host than that. It passes the contract suite, writes a console
-// like a guest's, and is quick enough for thousands of machines.
+// it is the same for every process that uses the same root. It passes the
+// contract suite, writes a console like a guest's, and is quick enough for
+// thousands of machines. It runs no process and holds no port of the host: its
+// ports are taken for other machines of its root, and refused where the host
+// has them.
 package fake
 
 import (
@@ -11,30 +13,35 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net"
 	"os"
 	"path/filepath"
-	"strconv"
+	"strings"
 	"time"
 
 	"github.com/lkup/lkup/drivers"
 	"github.com/lkup/lkup/guest"
 )
 
-// Driver implements drivers.Driver. Fail may be set before use.
+// Driver implements drivers.Driver. Its fields may be set before use; what
+// they hold is called from several goroutines at once.
 type Driver struct {
 	root string
 	// Fail, if set, is asked before and after each effect: op is "before
-	// start", "after start" and so on. An error ends the call there, with the
-	// effect not done or done.
+	// create", "after create", and so on for start, stop and delete. An error
+	// ends the call there, with the effect not done or done.
 	Fail func(op string, m drivers.Machine) error
+	// Console, if set, gives what the guest writes when it starts; otherwise
+	// it announces every stage.
+	Console func(m drivers.Machine) string
 }
+
+var _ drivers.Driver = (*Driver)(nil)
 
 // New makes a driver whose machines' processes, so to speak, live below root.
 func New(root string) *Driver { return &Driver{root: root} }
 
-// process is the record of a machine that runs. Its number stands for a pid.
-type process struct {
+// run is the record of a machine that runs. Its number stands for a pid.
+type run struct {
 	PID     int            `json:"pid"`
 	Nonce   string         `json:"nonce"`
 	Started time.Time      `json:"started"`
@@ -42,19 +49,12 @@ type process struct {
 	Memory  int            `json:"memory"`
 }
 
-const createdFile = "created"
+func (d *Driver) created(m drivers.Machine) string { return filepath.Join(m.Dir, "created") }
 
-func (d *Driver) created(m drivers.Machine) string { return filepath.Join(m.Dir, createdFile) }
-
-func (d *Driver) processFile(m drivers.Machine) string {
-	return filepath.Join(d.root, m.ID+".json")
-}
+func (d *Driver) processFile(id string) string { return filepath.Join(d.root, id+".json") }
 
 // step does one effect between two questions to Fail.
-func (d *Driver) step(ctx context.Context, op string, m drivers.Machine, do func() error) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
+func (d *Driver) step(op string, m drivers.Machine, do func() error) error {
 	if d.Fail != nil {
 		if err := d.Fail("before "+op, m); err != nil {
 			return err
@@ -71,114 +71,101 @@ func (d *Driver) step(ctx context.Context, op string, m drivers.Machine, do func
 
 // Create marks the machine's directory.
 func (d *Driver) Create(ctx context.Context, m drivers.Machine) error {
-	return d.step(ctx, "create", m, func() error {
-		return os.WriteFile(d.created(m), nil, 0o600)
-	})
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return d.step("create", m, func() error { return os.WriteFile(d.created(m), nil, 0o600) })
 }
 
 // Start records a process, unless another of this root, or the host, holds one
 // of the machine's ports.
 func (d *Driver) Start(ctx context.Context, m drivers.Machine) error {
 	s, err := d.Status(ctx, m)
-	switch {
-	case err != nil || s.State == drivers.Running:
+	if err != nil {
 		return err
-	case s.State == drivers.Absent:
-		return fmt.Errorf("%s was not created", m.Address)
 	}
-	return d.step(ctx, "start", m, func() error { return d.run(m) })
+	switch s.State {
+	case drivers.Running, drivers.Paused:
+		return nil
+	case drivers.Absent:
+		return fmt.Errorf("%s was not created", m.Address)
+	case drivers.Unknown:
+		return errors.New(s.Detail)
+	case drivers.Stopped:
+	}
+	return d.step("start", m, func() error { return d.launch(m) })
 }
 
-func (d *Driver) run(m drivers.Machine) error {
-	if err := os.MkdirAll(d.root, 0o700); err != nil {
+func (d *Driver) launch(m drivers.Machine) error {
+	release, err := d.takePorts(m)
+	if err != nil {
 		return err
 	}
-	for _, p := range m.Ports {
-		if err := d.portFree(p); err != nil {
-			return err
-		}
-	}
+	defer release()
 	if err := d.boot(m); err != nil {
 		return err
 	}
 	now := time.Now().UTC()
-	content, err := json.Marshal(process{
-		PID: 1<<22 + int(now.UnixNano()%(1<<30)), Nonce: m.Nonce, Started: now, Ports: m.Ports, Memory: m.Memory,
+	content, err := json.Marshal(run{
+		PID: firstPID + int(now.UnixNano()%(1<<30)), Nonce: m.Nonce, Started: now, Ports: m.Ports, Memory: m.Memory,
 	})
 	if err != nil {
 		return err
 	}
-	part := d.processFile(m) + ".part"
+	part := d.processFile(m.ID) + ".part"
 	if err := os.WriteFile(part, content, 0o600); err != nil {
 		return err
 	}
-	return os.Rename(part, d.processFile(m))
+	return os.Rename(part, d.processFile(m.ID))
 }
+
+// firstPID is above all real pids: Linux allows 1<<22 of them, macOS fewer.
+const firstPID = 1 << 22
 
 // boot writes what a guest would.
 func (d *Driver) boot(m drivers.Machine) error {
+	says := announceAll
+	if d.Console != nil {
+		says = d.Console
+	}
 	log, err := os.OpenFile(filepath.Join(m.Dir, drivers.ConsoleLog), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
 		return err
 	}
+	_, err = log.WriteString(says(m))
+	return errors.Join(err, log.Close())
+}
+
+func announceAll(drivers.Machine) string {
+	var b strings.Builder
 	for _, s := range []guest.Stage{guest.StageInit, guest.StageNetwork, guest.StageSSH, guest.StageUp} {
-		if _, err := fmt.Fprintln(log, guest.Marker(s)); err != nil {
-			return errors.Join(err, log.Close())
-		}
+		b.WriteString(guest.Marker(s) + "\n")
 	}
-	return log.Close()
-}
-
-// portFree looks at the host's ports and at those of the other machines.
-func (d *Driver) portFree(p drivers.Port) error {
-	where := net.JoinHostPort(p.Address, strconv.Itoa(p.Host))
-	others, err := filepath.Glob(filepath.Join(d.root, "*.json"))
-	if err != nil {
-		return err
-	}
-	for _, path := range others {
-		other, err := read(path)
-		if err != nil {
-			continue // it ended just now
-		}
-		for _, held := range other.Ports {
-			if held.Host == p.Host && held.Protocol == p.Protocol {
-				return fmt.Errorf("host port %s is held by process %d", where, other.PID)
-			}
-		}
-	}
-	if p.Protocol == "udp" {
-		conn, err := net.ListenPacket("udp", where)
-		if err != nil {
-			return fmt.Errorf("host port %s is held by another process: %w", where, err)
-		}
-		return conn.Close()
-	}
-	listener, err := net.Listen("tcp", where)
-	if err != nil {
-		return fmt.Errorf("host port %s is held by another process: %w", where, err)
-	}
-	return listener.Close()
-}
-
-func read(path string) (process, error) {
-	var p process
-	content, err := os.ReadFile(path)
-	if err == nil {
-		err = json.Unmarshal(content, &p)
-	}
-	return p, err
+	return b.String()
 }
 
 // Stop removes the process.
-func (d *Driver) Stop(ctx context.Context, m drivers.Machine, _ time.Duration) (drivers.StopReport, error) {
+func (d *Driver) Stop(ctx context.Context, m drivers.Machine, grace time.Duration) (drivers.StopReport, error) {
 	s, err := d.Status(ctx, m)
-	if err != nil || s.State != drivers.Running {
+	if err != nil {
 		return drivers.StopReport{}, err
 	}
-	err = d.step(ctx, "stop", m, func() error { return os.Remove(d.processFile(m)) })
-	return drivers.StopReport{By: drivers.StopACPI}, err
+	switch s.State {
+	case drivers.Absent, drivers.Stopped:
+		return drivers.StopReport{}, nil
+	case drivers.Unknown:
+		return drivers.StopReport{}, errors.New(s.Detail)
+	case drivers.Running, drivers.Paused:
+	}
+	report := drivers.StopReport{By: drivers.StopACPI, Took: time.Millisecond}
+	if grace <= 0 {
+		report.By = drivers.StopQuit
+	}
+	return report, d.step("stop", m, func() error { return d.Kill(m) })
 }
+
+// Kill ends the machine's process as if it had crashed.
+func (d *Driver) Kill(m drivers.Machine) error { return remove(d.processFile(m.ID)) }
 
 // Delete removes the mark.
 func (d *Driver) Delete(ctx context.Context, m drivers.Machine) error {
@@ -186,15 +173,21 @@ func (d *Driver) Delete(ctx context.Context, m drivers.Machine) error {
 	if err != nil {
 		return err
 	}
-	if s.State == drivers.Running {
+	switch s.State {
+	case drivers.Running, drivers.Paused:
 		return fmt.Errorf("%s still runs (process %d); stop it first", m.Address, s.PID)
+	case drivers.Unknown:
+		return errors.New(s.Detail)
+	case drivers.Absent, drivers.Stopped:
 	}
-	return d.step(ctx, "delete", m, func() error {
-		if err := os.Remove(d.created(m)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-		return nil
-	})
+	return d.step("delete", m, func() error { return remove(d.created(m)) })
+}
+
+func remove(path string) error {
+	if err := os.Remove(path); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
 }
 
 // Status reads the files.
@@ -202,18 +195,33 @@ func (d *Driver) Status(ctx context.Context, m drivers.Machine) (drivers.Status,
 	if err := ctx.Err(); err != nil {
 		return drivers.Status{}, err
 	}
+	r, err := d.read(m.ID)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return d.asleep(m)
+	case err != nil:
+		return drivers.Status{}, err
+	case r.Nonce != m.Nonce:
+		return drivers.Status{State: drivers.Unknown, Detail: fmt.Sprintf(
+			"process %d runs in the place of %s and is not its own; remove %s", r.PID, m.Address, d.processFile(m.ID))}, nil
+	}
+	return drivers.Status{State: drivers.Running, PID: r.PID, Started: r.Started, Ports: r.Ports, Memory: r.Memory}, nil
+}
+
+func (d *Driver) asleep(m drivers.Machine) (drivers.Status, error) {
 	if _, err := os.Stat(d.created(m)); errors.Is(err, fs.ErrNotExist) {
 		return drivers.Status{State: drivers.Absent}, nil
-	}
-	p, err := read(d.processFile(m))
-	if errors.Is(err, fs.ErrNotExist) {
-		return drivers.Status{State: drivers.Stopped}, nil
-	}
-	if err != nil {
+	} else if err != nil {
 		return drivers.Status{}, err
 	}
-	if p.Nonce != m.Nonce {
-		return drivers.Status{State: drivers.Unknown, Detail: "a process runs under its name that is not its own"}, nil
+	return drivers.Status{State: drivers.Stopped}, nil
+}
+
+func (d *Driver) read(id string) (run, error) {
+	var r run
+	content, err := os.ReadFile(d.processFile(id))
+	if err == nil {
+		err = json.Unmarshal(content, &r)
 	}
-	return drivers.Status{State: drivers.Running, PID: p.PID, Started: p.Started, Ports: p.Ports, Memory: p.Memory}, nil
+	return r, err
 }

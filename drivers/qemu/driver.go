@@ -175,11 +175,11 @@ func (d *Driver) findRun(ctx context.Context, m drivers.Machine) (run, bool) {
 	for {
 		content, err := os.ReadFile(filepath.Join(m.Dir, runFile))
 		var r run
-		if err == nil && json.Unmarshal(content, &r) == nil && r.Nonce == m.Nonce && r.Alive() {
+		if err == nil && json.Unmarshal(content, &r) == nil && r.Nonce == m.Nonce && r.Verify() == process.Yes {
 			return r, true
 		}
-		if i, found := process.Find(m.Nonce); found {
-			r := run{Identity: i, Started: time.Now().UTC(), Ports: m.Ports, Memory: m.Memory}
+		if found, err := process.Find(m.Nonce); err == nil && len(found) == 1 {
+			r := run{Identity: found[0], Started: time.Now().UTC(), Ports: m.Ports, Memory: m.Memory}
 			return r, writeRun(m, r) == nil
 		}
 		if time.Now().After(limit) {

@@ -125,10 +125,7 @@ func portFree(p drivers.Port) error {
 	if !errors.Is(err, syscall.EADDRINUSE) {
 		return fmt.Errorf("host port %d cannot be used: %w", p.Host, err)
 	}
-	holder := process.Holder(p.Address, p.Host, p.Protocol)
-	if holder == "" {
-		holder = "another process"
-	}
+	holder, _ := process.Holder(p.Address, p.Host, p.Protocol)
 	return fmt.Errorf("host port %s is held by %s; end it, or change host of the port block for guest port %d", where, holder, p.Guest)
 }
 

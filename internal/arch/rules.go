@@ -44,7 +44,7 @@ func Rules() []Rule {
 		{"spec", nil, pure},
 		{"drivers", []string{"spec"}, []string{"hcl", "os", "exec"}},
 		{"drivers/drivertest", driver, []string{"hcl"}},
-		{"drivers/fake", driver, []string{"hcl"}},
+		{"drivers/fake", append([]string{"guest", "internal/process"}, driver...), []string{"hcl"}},
 		{"drivers/qemu", append([]string{"internal/process"}, driver...), []string{"hcl"}},
 		{"sources", []string{"spec"}, []string{"hcl", "os", "exec"}},
 		{"sources/store", source, []string{"hcl"}},
