@@ -111,6 +111,9 @@ func (w *wait) hear(line string) {
 			w.advance(StageNetwork)
 		case guest.StageSSH:
 			w.listens = true
+			if !w.needsSSH() { // else the answer counts, not the word
+				w.advance(StageSSH)
+			}
 		case guest.StageUp:
 		}
 	}
@@ -160,10 +163,13 @@ func (w *wait) probe(ctx context.Context) bool {
 			all = all && p.passed
 			continue
 		}
-		ctx, cancel := context.WithTimeout(ctx, probeLimit)
-		p.last = p.try(ctx, w.conn)
+		limited, cancel := context.WithTimeout(ctx, probeLimit)
+		err := p.try(limited, w.conn)
 		cancel()
-		p.passed = p.last == nil
+		p.passed = err == nil
+		if err == nil || ctx.Err() == nil { // else the answer is only that time is up
+			p.last = err
+		}
 		all = all && p.passed
 	}
 	return all
