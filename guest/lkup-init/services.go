@@ -150,6 +150,7 @@ func (m *machine) stopServices() {
 	m.off.begun.Store(true)
 	for _, s := range m.services {
 		_ = s.cmd.Process.Signal(unix.SIGTERM) // runc passes it on
+		killDeaf(s.cmd.Process.Pid)
 	}
 	limit := time.After(stopLimit)
 	for _, s := range m.services {
