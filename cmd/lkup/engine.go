@@ -81,7 +81,7 @@ func resolve(ctx context.Context, images *imageSources, stack *spec.Stack) (map[
 		group.Go(func() error {
 			d, err := images.Resolve(ctx, stack.Images[address])
 			if err != nil {
-				return fmt.Errorf("resolve %s: %w", address, err)
+				return fmt.Errorf("%s: %w", stack.Images[address].Origin, err)
 			}
 			mu.Lock()
 			defer mu.Unlock()

@@ -62,7 +62,8 @@ func TestScripts(t *testing.T) {
 			env.Setenv("LKUP_STATE_DIR", filepath.Join(env.WorkDir, ".state"))
 			env.Setenv("LKUP_CACHE_DIR", filepath.Join(env.WorkDir, ".cache"))
 			env.Setenv("LKUP_RUNTIME_DIR", run)
-			return nil
+			// An image for the fake driver, which boots nothing.
+			return os.WriteFile(filepath.Join(env.WorkDir, "disk.raw"), make([]byte, 4096), 0o600)
 		},
 	})
 }

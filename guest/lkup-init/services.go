@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -27,10 +26,9 @@ const (
 
 // service is a container that runs until the machine ends.
 type service struct {
-	name    string
-	cmd     *exec.Cmd
-	pidFile string        // of the container's first process
-	over    chan struct{} // closed when it has ended
+	name string
+	cmd  *exec.Cmd
+	over chan struct{} // closed when it has ended
 }
 
 // runOnboot runs the onboot containers one after another. As with LinuxKit, one
@@ -91,8 +89,7 @@ func (m *machine) start(bundle, id, name string) (*service, error) {
 	if err != nil {
 		return nil, errors.Join(err, logFile.Close())
 	}
-	pidFile := "/run/" + id + ".pid"
-	cmd := exec.Command("runc", "run", "--pid-file", pidFile, "--bundle", bundle, id)
+	cmd := exec.Command("runc", "run", "--bundle", bundle, id)
 	if cmd.Path, err = findRunc(); err != nil {
 		return nil, errors.Join(err, logFile.Close(), read.Close(), write.Close())
 	}
@@ -105,7 +102,7 @@ func (m *machine) start(bundle, id, name string) (*service, error) {
 	if err != nil {
 		return nil, errors.Join(err, logFile.Close(), read.Close())
 	}
-	s := &service{name: name, cmd: cmd, pidFile: pidFile, over: make(chan struct{})}
+	s := &service{name: name, cmd: cmd, over: make(chan struct{})}
 	go m.follow(s, read, logFile)
 	return s, nil
 }
@@ -163,35 +160,6 @@ func (m *machine) stopServices() {
 			return
 		}
 	}
-}
-
-// stop sends SIGTERM to a container's first process if it catches it, and
-// SIGKILL if not: the kernel passes over SIGTERM for the first process of a
-// container that has no handler for it.
-func (s *service) stop() {
-	content, err := os.ReadFile(s.pidFile)
-	pid, numberErr := strconv.Atoi(strings.TrimSpace(string(content)))
-	if err != nil || numberErr != nil {
-		_ = s.cmd.Process.Signal(unix.SIGTERM) // runc may not have come that far
-		return
-	}
-	signal := unix.SIGKILL
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	if err == nil && catches(string(status), unix.SIGTERM) {
-		signal = unix.SIGTERM
-	}
-	_ = unix.Kill(pid, signal) // it may have ended just now
-}
-
-// catches reads the mask SigCgt of /proc/PID/status.
-func catches(status string, signal unix.Signal) bool {
-	for line := range strings.Lines(status) {
-		if mask, found := strings.CutPrefix(line, "SigCgt:"); found {
-			bits, err := strconv.ParseUint(strings.TrimSpace(mask), 16, 64)
-			return err == nil && bits&(1<<(uint(signal)-1)) != 0
-		}
-	}
-	return false
 }
 
 func (m *machine) ending() bool { return m.off.begun.Load() }

@@ -89,6 +89,9 @@ func open(paths layout.Stack, owner Owner) (*Store, error) {
 	}
 	s := &Store{paths: paths, state: known, journal: journal}
 	s.written = sync.NewCond(&s.mu)
+	if known.Serial == 0 { // a new state: its lineage must last
+		return s, s.update(func(*State) {})
+	}
 	return s, nil
 }
 
