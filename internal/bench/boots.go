@@ -240,9 +240,10 @@ func (m machine) boot(ctx context.Context) (time.Duration, error) {
 
 // answers asks until a page comes. Attempts are short: QEMU accepts a
 // connection before the guest listens, and that one is answered late or never.
+// They are not many: each costs the emulated guest some time.
 func answers(ctx context.Context, url string) error {
 	client := http.Client{Timeout: 100 * time.Millisecond, Transport: &http.Transport{DisableKeepAlives: true}}
-	pause := time.NewTicker(10 * time.Millisecond)
+	pause := time.NewTicker(50 * time.Millisecond)
 	defer pause.Stop()
 	for {
 		response, err := client.Get(url)
