@@ -36,7 +36,7 @@ func world(step Step, i Instance) (Cause, bool) {
 	case !step.Want.Running:
 		return Cause{}, false
 	case state == drivers.Stopped && i.Applied.Running:
-		return Cause{Kind: CauseDrift, Detail: detailed("it is stopped, and should run", i)}, true
+		return Cause{Kind: CauseDrift, Detail: detailed("drift, it no longer runs", i)}, true
 	case state == drivers.Paused:
 		return Cause{Kind: CauseDrift, Detail: detailed("it is paused, and should run", i)}, true
 	case state == drivers.Running && !i.Proven:

@@ -52,20 +52,23 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"status": status,
 		},
-		Setup: func(env *testscript.Env) error {
-			run, err := os.MkdirTemp("", "lkup") // socket paths are short
-			if err != nil {
-				return err
-			}
-			env.Defer(func() { os.RemoveAll(run) })
-			env.Setenv("HOME", filepath.Join(env.WorkDir, "home"))
-			env.Setenv("LKUP_STATE_DIR", filepath.Join(env.WorkDir, ".state"))
-			env.Setenv("LKUP_CACHE_DIR", filepath.Join(env.WorkDir, ".cache"))
-			env.Setenv("LKUP_RUNTIME_DIR", run)
-			// An image for the fake driver, which boots nothing.
-			return os.WriteFile(filepath.Join(env.WorkDir, "disk.raw"), make([]byte, 4096), 0o600)
-		},
+		Setup: setUp,
 	})
+}
+
+// setUp gives a script directories of its own.
+func setUp(env *testscript.Env) error {
+	run, err := os.MkdirTemp("", "lkup") // socket paths are short
+	if err != nil {
+		return err
+	}
+	env.Defer(func() { os.RemoveAll(run) })
+	env.Setenv("HOME", filepath.Join(env.WorkDir, "home"))
+	env.Setenv("LKUP_STATE_DIR", filepath.Join(env.WorkDir, ".state"))
+	env.Setenv("LKUP_CACHE_DIR", filepath.Join(env.WorkDir, ".cache"))
+	env.Setenv("LKUP_RUNTIME_DIR", run)
+	// An image for the fake driver, which boots nothing.
+	return os.WriteFile(filepath.Join(env.WorkDir, "disk.raw"), make([]byte, 4096), 0o600)
 }
 
 // status N COMMAND... demands the exit status N.
