@@ -15,7 +15,7 @@ func (p *planning) creation(want spec.VM) Step {
 		Action:  Create,
 		Driver:  p.driver(want, Instance{}),
 		Digest:  p.Digests[want.Image],
-		Want:    &want,
+		Want:    p.keep(want),
 		Causes:  []Cause{{Kind: CauseNew, Detail: "new in the stack files", Origin: want.Origin("")}},
 	}
 	step.Changes = unknowns(step)
@@ -24,6 +24,10 @@ func (p *planning) creation(want spec.VM) Step {
 
 // unknowns lists the attributes of a new VM that are known after apply.
 func unknowns(step Step) []Change {
+	open := func(p spec.Port) bool { return p.Host == 0 }
+	if len(step.Want.Unknown) == 0 && !slices.ContainsFunc(step.Want.Ports, open) {
+		return nil
+	}
 	d := diff{driver: step.Driver, have: &spec.VM{}, want: step.Want}
 	d.attributes()
 	return slices.DeleteFunc(d.changes, func(c Change) bool { return !c.Unknown })
@@ -40,7 +44,7 @@ func (p *planning) deletion(i Instance) Step {
 		Action:  Delete,
 		ID:      i.ID,
 		Driver:  i.Driver,
-		Have:    &i.Applied,
+		Have:    p.keep(i.Applied),
 		Causes:  []Cause{cause},
 	}
 	return unlessUnknown(step, i)
@@ -48,22 +52,20 @@ func (p *planning) deletion(i Instance) Step {
 
 // change is the step of an instance that shall stay.
 func (p *planning) change(want spec.VM, i Instance) Step {
-	want = settled(want, i.Applied)
-	d := diff{driver: p.driver(want, i), have: &i.Applied, want: &want}
+	have, wanted := p.keep(i.Applied), p.keep(settled(want, i.Applied))
+	d := diff{driver: p.driver(want, i), have: have, want: wanted}
 	digest := p.Digests[want.Image]
 	d.image(pinned{i.Applied.Image, i.Digest}, pinned{want.Image, digest})
 	d.attributes()
-	if i.Driver != d.driver {
-		d.scalar("driver", "Driver", i.Driver, d.driver)
-	}
+	scalar(&d, "driver", "Driver", i.Driver, d.driver, func(name string) string { return name })
 	step := Step{
 		Address: want.Address,
-		Action:  verb(i, want.Running, effectOf(d.changes)),
+		Action:  verb(i, wanted.Running, effectOf(d.changes)),
 		ID:      i.ID,
 		Driver:  d.driver,
 		Digest:  cmp.Or(digest, i.Digest),
-		Want:    &want,
-		Have:    &i.Applied,
+		Want:    wanted,
+		Have:    have,
 		Changes: d.changes,
 	}
 	step.Causes = causes(step, i)

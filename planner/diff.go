@@ -29,16 +29,16 @@ type pinned struct {
 // in the VM alone.
 func (d *diff) attributes() {
 	h, w := d.have, d.want
-	d.scalar("name", "Name", quoted(h.Name), quoted(w.Name))
-	d.scalar("cpus", "CPUs", strconv.Itoa(h.CPUs), strconv.Itoa(w.CPUs))
-	d.scalar("memory", "Memory", memoryText(h.Memory), memoryText(w.Memory))
-	d.scalar("running", "Running", strconv.FormatBool(h.Running), strconv.FormatBool(w.Running))
+	scalar(d, "name", "Name", h.Name, w.Name, quoted)
+	scalar(d, "cpus", "CPUs", h.CPUs, w.CPUs, strconv.Itoa)
+	scalar(d, "memory", "Memory", h.Memory, w.Memory, memoryText)
+	scalar(d, "running", "Running", h.Running, w.Running, strconv.FormatBool)
 	d.ports()
 	d.shares()
 	d.env()
-	d.scalar("cmdline", "Cmdline", quoted(h.Cmdline), quoted(w.Cmdline))
-	d.scalar("depends_on", "DependsOn", addressesText(h.DependsOn), addressesText(w.DependsOn))
-	d.ready(h.Ready, w.Ready)
+	scalar(d, "cmdline", "Cmdline", h.Cmdline, w.Cmdline, quoted)
+	list(d, "depends_on", "DependsOn", h.DependsOn, w.DependsOn, addressesText)
+	d.ready(&h.Ready, &w.Ready)
 	d.sensitivity()
 }
 
@@ -58,14 +58,25 @@ func (d *diff) image(have, want pinned) {
 	}
 }
 
-// scalar compares two texts of an attribute.
-func (d *diff) scalar(attribute, field, have, want string) {
-	d.element(attribute, have, want, costOf(field, d.driver))
+// scalar compares two values of an attribute.
+func scalar[T comparable](d *diff, attribute, field string, have, want T, text func(T) string) {
+	if have != want || d.unknown(attribute) {
+		d.element(attribute, text(have), text(want), costOf(field, d.driver))
+	}
 }
+
+// list compares two lists, of which the order counts.
+func list[T comparable](d *diff, attribute, field string, have, want []T, text func([]T) string) {
+	if !slices.Equal(have, want) || d.unknown(attribute) {
+		d.element(attribute, text(have), text(want), costOf(field, d.driver))
+	}
+}
+
+func (d *diff) unknown(attribute string) bool { return slices.Contains(d.want.Unknown, attribute) }
 
 // element compares two texts; "" is "not there".
 func (d *diff) element(attribute, have, want string, effect Effect) {
-	if slices.Contains(d.want.Unknown, attribute) {
+	if d.unknown(attribute) {
 		d.add(Change{Attribute: attribute, Old: have, Unknown: true, Effect: effect})
 		return
 	}
@@ -97,6 +108,10 @@ func mask(text string) string {
 }
 
 func (d *diff) ports() {
+	open := func(p spec.Port) bool { return p.Host == 0 || d.unknown(p.Attribute()) }
+	if slices.Equal(d.have.Ports, d.want.Ports) && !slices.ContainsFunc(d.want.Ports, open) {
+		return
+	}
 	have, want := map[spec.PortKey]spec.Port{}, map[spec.PortKey]spec.Port{}
 	keys := make([]spec.PortKey, 0, len(d.have.Ports)+len(d.want.Ports))
 	for _, p := range d.want.Ports {
@@ -160,6 +175,10 @@ func (d *diff) differing(fields map[string]bool) Effect {
 }
 
 func (d *diff) shares() {
+	open := func(s spec.Share) bool { return d.unknown(s.Attribute()) }
+	if slices.Equal(d.have.Shares, d.want.Shares) && !slices.ContainsFunc(d.want.Shares, open) {
+		return
+	}
 	have, want := map[string]spec.Share{}, map[string]spec.Share{}
 	for _, s := range d.have.Shares {
 		have[s.Guest] = s
@@ -186,14 +205,16 @@ func (d *diff) shares() {
 }
 
 func (d *diff) env() {
-	if slices.Contains(d.want.Unknown, "env") {
+	if d.unknown("env") {
 		d.element("env", "", "", costOf("Env", d.driver))
 		return
 	}
-	want := d.want.Env
+	if maps.Equal(d.have.Env, d.want.Env) && len(d.want.Unknown) == 0 {
+		return
+	}
+	want := maps.Clone(d.want.Env)
 	for _, path := range d.want.Unknown {
 		if key, ok := strings.CutPrefix(path, "env."); ok {
-			want = maps.Clone(want)
 			if want == nil {
 				want = map[string]string{}
 			}
@@ -201,7 +222,7 @@ func (d *diff) env() {
 		}
 	}
 	for _, key := range union(d.have.Env, want) {
-		d.scalar("env."+key, "Env", envText(d.have.Env, key), envText(want, key))
+		d.element("env."+key, envText(d.have.Env, key), envText(want, key), costOf("Env", d.driver))
 	}
 }
 
@@ -214,18 +235,21 @@ func envText(env map[string]string, key string) string {
 	return strconv.Quote(value)
 }
 
-func (d *diff) ready(have, want spec.Ready) {
-	d.scalar("ready.tcp", "Ready.TCP", numberText(have.TCP), numberText(want.TCP))
-	d.scalar("ready.http", "Ready.HTTP", quoted(have.HTTP), quoted(want.HTTP))
-	d.scalar("ready.exec", "Ready.Exec", wordsText(have.Exec), wordsText(want.Exec))
-	d.scalar("ready.log", "Ready.Log", quoted(have.Log), quoted(want.Log))
-	d.scalar("ready.ssh", "Ready.SSH", flagText(have.SSH), flagText(want.SSH))
-	d.scalar("ready.timeout", "Ready.Timeout", durationText(have.Timeout), durationText(want.Timeout))
+func (d *diff) ready(have, want *spec.Ready) {
+	scalar(d, "ready.tcp", "Ready.TCP", have.TCP, want.TCP, numberText)
+	scalar(d, "ready.http", "Ready.HTTP", have.HTTP, want.HTTP, quoted)
+	list(d, "ready.exec", "Ready.Exec", have.Exec, want.Exec, wordsText)
+	scalar(d, "ready.log", "Ready.Log", have.Log, want.Log, quoted)
+	scalar(d, "ready.ssh", "Ready.SSH", have.SSH, want.SSH, flagText)
+	scalar(d, "ready.timeout", "Ready.Timeout", have.Timeout, want.Timeout, durationText)
 }
 
 // sensitivity records that an attribute became a secret, or ceased to be one,
 // so that no later plan shows its old value.
 func (d *diff) sensitivity() {
+	if slices.Equal(d.have.Sensitive, d.want.Sensitive) {
+		return
+	}
 	have, want := map[string]bool{}, map[string]bool{}
 	for _, path := range d.have.Sensitive {
 		have[path] = true

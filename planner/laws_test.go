@@ -48,20 +48,24 @@ func checkLaws(t *testing.T, seed uint64, seen map[string]int) {
 	t.Helper()
 	r := source(seed)
 	w := newWorld()
+	wanted := randomInput(r)
 	for range 1 + r.IntN(4) {
-		plan := w.plan(t, w.observe(randomTargets(r, randomInput(r))), seen)
+		plan := w.plan(t, w.observe(randomTargets(r, wanted)), seen)
 		if !w.execute(r, plan, r.IntN(1+6*len(plan.Ops))) {
 			seen["cut"]++
 		}
 		for range r.IntN(3) {
 			w.drift(r)
 		}
+		if r.IntN(2) == 0 {
+			wanted = randomInput(r)
+		}
 	}
 	if r.IntN(10) == 0 {
 		unknownIsLeftAlone(t, r, w, seen)
 		return
 	}
-	last := randomInput(r)
+	last := wanted
 	last.Destroy = r.IntN(8) == 0
 	w.execute(r, w.plan(t, w.observe(last), seen), -1)
 	for _, law := range w.broken {
@@ -142,6 +146,9 @@ func (w *world) differs(in planner.Input) string {
 		}
 		if m.Driver != in.Drivers[a] || m.Digest != in.Digests[m.Applied.Image] {
 			return fmt.Sprintf("%s is run by %s from %s", a, m.Driver, m.Digest)
+		}
+		if w.made[a] != m.Digest {
+			return fmt.Sprintf("the disk of %s is made from %s, and not from %s", a, w.made[a], m.Digest)
 		}
 	}
 	chosen := cmp.FilterPath(func(p cmp.Path) bool { return p.Last().String() == ".Host" }, cmp.Comparer(

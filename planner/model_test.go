@@ -9,6 +9,7 @@ import (
 
 	"github.com/lkup/lkup/drivers"
 	"github.com/lkup/lkup/planner"
+	"github.com/lkup/lkup/sources"
 	"github.com/lkup/lkup/spec"
 )
 
@@ -16,6 +17,7 @@ import (
 // to see what goes wrong on the way.
 type world struct {
 	machines map[spec.Address]*planner.Instance
+	made     map[spec.Address]sources.Digest // what disks were really made from
 	outputs  map[string]any
 	ids      int
 	broken   []string              // laws, as sentences
@@ -23,7 +25,11 @@ type world struct {
 }
 
 func newWorld() *world {
-	return &world{machines: map[spec.Address]*planner.Instance{}, outputs: map[string]any{}}
+	return &world{
+		machines: map[spec.Address]*planner.Instance{},
+		made:     map[spec.Address]sources.Digest{},
+		outputs:  map[string]any{},
+	}
 }
 
 func (w *world) blame(format string, args ...any) {
@@ -130,6 +136,7 @@ func (w *world) up(plan *planner.Plan, step planner.Step) []func() {
 		func() {
 			if w.machines[a].Status.State == drivers.Absent {
 				w.machines[a].Status.State = drivers.Stopped
+				w.made[a] = w.machines[a].Digest
 			}
 		},
 		func() { w.machines[a].Created = true },
@@ -278,7 +285,7 @@ func (w *world) drift(r *rand.Rand) {
 		return
 	}
 	m := w.machines[all[r.IntN(len(all))]]
-	switch r.IntN(5) {
+	switch r.IntN(6) {
 	case 0:
 		if running(m) {
 			m.Status = drivers.Status{State: drivers.Stopped, Detail: "killed"}
@@ -295,5 +302,9 @@ func (w *world) drift(r *rand.Rand) {
 		if m.Status.State == drivers.Stopped && w.collision(m.Address, heldPorts(m.Applied)) == "" {
 			w.run(m)
 		}
+	case 5: // what applies of several stacks, each cut off, can add up to
+		other := w.machines[all[r.IntN(len(all))]]
+		m.Applied.DependsOn = append(slices.Clone(m.Applied.DependsOn), other.Address)
+		other.Applied.DependsOn = append(slices.Clone(other.Applied.DependsOn), m.Address)
 	}
 }

@@ -69,10 +69,22 @@ func (a Action) has(phase Phase) bool {
 	}
 }
 
+// portHolders looks who holds the ports that steps take. Who holds others does
+// not matter.
 func (s *scheduler) portHolders() holders {
 	h := holders{}
-	for _, i := range s.inventory {
-		h.hold(i)
+	for i := range s.steps {
+		if s.takesPorts(i) {
+			for _, p := range s.steps[i].Want.Ports {
+				h[hostPort{p.Protocol, p.Host}] = nil
+			}
+		}
+	}
+	if len(h) == 0 {
+		return h
+	}
+	for a := range s.inventory {
+		h.hold(s.inventory[a])
 	}
 	return h
 }

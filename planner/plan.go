@@ -146,7 +146,7 @@ type Change struct {
 	New       string   `json:"new,omitempty"`
 	Unknown   bool     `json:"unknown,omitempty"` // New is known after apply
 	Effect    Effect   `json:"effect"`
-	Origin    spec.Pos `json:"origin"` // where New was written; zero if it was removed
+	Origin    spec.Pos `json:"origin,omitzero"` // where New was written; zero if it was removed
 }
 
 // Effect is what a changed attribute costs.
@@ -164,7 +164,7 @@ const (
 type Cause struct {
 	Kind   CauseKind `json:"kind"`
 	Detail string    `json:"detail"` // one clause for people: `memory 256MiB -> 512MiB`
-	Origin spec.Pos  `json:"origin"` // zero if no line of the stack files says so
+	Origin spec.Pos  `json:"origin,omitzero"` // zero if no line of the stack files says so
 }
 
 // CauseKind tells causes apart for programs.

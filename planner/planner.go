@@ -24,31 +24,35 @@ func New(in Input) *Plan {
 type planning struct {
 	Input
 	wanted map[spec.Address]spec.VM
+	vms    []spec.VM // those that the steps point to, in one piece
 }
 
 // selected lists the VMs that the plan is about, sorted.
 func (p *planning) selected() []spec.Address {
-	all := make(map[spec.Address]bool, len(p.wanted)+len(p.Inventory))
+	all := make([]spec.Address, 0, max(len(p.wanted), len(p.Inventory)))
 	for a := range p.wanted {
-		all[a] = true
+		all = append(all, a)
 	}
 	for a := range p.Inventory {
-		all[a] = true
+		if _, both := p.wanted[a]; !both {
+			all = append(all, a)
+		}
 	}
 	if len(p.Targets) > 0 {
-		all = p.reach(p.targeted(all))
+		all = slices.Collect(maps.Keys(p.reach(p.targeted(all))))
 	}
-	return slices.Sorted(maps.Keys(all))
+	slices.Sort(all)
+	return all
 }
 
 // targeted lists the addresses that a target covers.
-func (p *planning) targeted(all map[spec.Address]bool) []spec.Address {
+func (p *planning) targeted(all []spec.Address) []spec.Address {
 	targets := map[spec.Address]bool{}
 	for _, t := range p.Targets {
 		targets[t] = true
 	}
 	var found []spec.Address
-	for a := range all {
+	for _, a := range all {
 		if targets[a] || targets[a.Block()] {
 			found = append(found, a)
 		}
@@ -83,6 +87,7 @@ func (p *planning) reach(from []spec.Address) map[spec.Address]bool {
 
 func (p *planning) steps(addresses []spec.Address) []Step {
 	steps := make([]Step, 0, len(addresses))
+	p.vms = make([]spec.VM, 0, 2*len(addresses))
 	for _, a := range addresses {
 		want, wanted := p.wanted[a]
 		instance, there := p.Inventory[a]
@@ -96,4 +101,11 @@ func (p *planning) steps(addresses []spec.Address) []Step {
 		}
 	}
 	return steps
+}
+
+// keep gives a VM a place of its own. It must not be called more often than
+// there is room for.
+func (p *planning) keep(vm spec.VM) *spec.VM {
+	p.vms = append(p.vms, vm)
+	return &p.vms[len(p.vms)-1]
 }

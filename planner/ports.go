@@ -7,7 +7,8 @@ import (
 	"github.com/lkup/lkup/spec"
 )
 
-// holders says who holds which host port, or may do so.
+// holders says who holds which host port, or may do so. It notes only ports
+// that are among its keys.
 type holders map[hostPort]*onPort
 
 type hostPort struct {
@@ -35,10 +36,10 @@ func (h holders) hold(i Instance) {
 }
 
 func (h holders) add(by spec.Address, port hostPort, address string) {
-	if port.port == 0 {
+	on, matters := h[port]
+	if !matters || port.port == 0 {
 		return
 	}
-	on := h[port]
 	if on == nil {
 		on = &onPort{at: map[string][]spec.Address{}}
 		h[port] = on

@@ -1,0 +1,119 @@
+package planner_test
+
+import (
+	"reflect"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/lkup/lkup/planner"
+	"github.com/lkup/lkup/spec"
+)
+
+// fields lists the paths of all fields of a struct, those of its structs and
+// lists of structs included.
+func fields(t reflect.Type, prefix string) []string {
+	var all []string
+	for f := range t.Fields() {
+		inner := f.Type
+		if inner.Kind() == reflect.Slice {
+			inner = inner.Elem()
+		}
+		if inner.Kind() == reflect.Struct {
+			all = append(all, fields(inner, prefix+f.Name+".")...)
+			continue
+		}
+		all = append(all, prefix+f.Name)
+	}
+	return all
+}
+
+func TestEveryFieldOfAVMHasACost(t *testing.T) {
+	var costed []string
+	for field := range planner.Costs("qemu") {
+		costed = append(costed, field)
+	}
+	slices.Sort(costed)
+	want := fields(reflect.TypeFor[spec.VM](), "")
+	slices.Sort(want)
+	if diff := cmp.Diff(want, costed); diff != "" {
+		t.Errorf("add or remove a line in effects.go (-fields of spec.VM +costs): %s", diff)
+	}
+}
+
+// TestEveryFieldOfAVMIsCompared changes each field on its own, and expects the
+// change that the table of costs promises.
+func TestEveryFieldOfAVMIsCompared(t *testing.T) {
+	full := spec.VM{
+		Address: "vm.a", Name: "a", Image: "image.x", Driver: "qemu", CPUs: 1, Memory: 256, Running: true,
+		Ports:   []spec.Port{{Guest: 80, Host: 8080, Address: "127.0.0.1", Protocol: "tcp"}},
+		Shares:  []spec.Share{{Host: ".", Guest: "/srv"}},
+		Env:     map[string]string{"K": "v"},
+		Cmdline: "quiet", DependsOn: []spec.Address{"vm.b"},
+		Ready:     spec.Ready{TCP: 80, HTTP: "http://localhost/", Exec: []string{"true"}, Log: "up", SSH: false, Timeout: time.Minute},
+		Sensitive: []string{"cmdline"},
+	}
+	tests := []struct {
+		field     string
+		attribute string
+		change    func(*spec.VM)
+		effect    planner.Effect
+	}{
+		{"Name", "name", func(v *spec.VM) { v.Name = "b" }, planner.EffectReplace},
+		{"Image", "image", func(v *spec.VM) { v.Image = "image.y" }, planner.EffectReplace},
+		{"Driver", "driver", func(v *spec.VM) { v.Driver = "fake" }, planner.EffectReplace},
+		{"CPUs", "cpus", func(v *spec.VM) { v.CPUs = 2 }, planner.EffectRestart},
+		{"Memory", "memory", func(v *spec.VM) { v.Memory = 512 }, planner.EffectRestart},
+		{"Running", "running", func(v *spec.VM) { v.Running = false }, planner.EffectNone},
+		{"Ports.Guest", "port[81]", func(v *spec.VM) { v.Ports = []spec.Port{v.Ports[0], port(81, 8081)} }, planner.EffectRestart},
+		{"Ports.Host", "port[80]", func(v *spec.VM) { v.Ports = []spec.Port{port(80, 8081)} }, planner.EffectRestart},
+		{"Ports.Auto", "port[80]", func(v *spec.VM) { p := v.Ports[0]; p.Auto = true; v.Ports = []spec.Port{p} }, planner.EffectNone},
+		{"Ports.Address", "port[80]", func(v *spec.VM) { p := v.Ports[0]; p.Address = "::1"; v.Ports = []spec.Port{p} }, planner.EffectRestart},
+		{"Ports.Protocol", "port[80/udp]", func(v *spec.VM) {
+			p := v.Ports[0]
+			p.Protocol = "udp"
+			v.Ports = []spec.Port{v.Ports[0], p}
+		}, planner.EffectRestart},
+		{"Shares.Host", "share[/srv]", func(v *spec.VM) { v.Shares = []spec.Share{{Host: "..", Guest: "/srv"}} }, planner.EffectRestart},
+		{"Shares.Guest", "share[/srv]", func(v *spec.VM) { v.Shares = nil }, planner.EffectRestart},
+		{"Shares.ReadOnly", "share[/srv]", func(v *spec.VM) { v.Shares = []spec.Share{{Host: ".", Guest: "/srv", ReadOnly: true}} }, planner.EffectRestart},
+		{"Env", "env.L", func(v *spec.VM) { v.Env = map[string]string{"K": "v", "L": ""} }, planner.EffectRestart},
+		{"Cmdline", "cmdline", func(v *spec.VM) { v.Cmdline = "" }, planner.EffectRestart},
+		{"DependsOn", "depends_on", func(v *spec.VM) { v.DependsOn = nil }, planner.EffectNone},
+		{"Ready.TCP", "ready.tcp", func(v *spec.VM) { v.Ready.TCP = 81 }, planner.EffectNone},
+		{"Ready.HTTP", "ready.http", func(v *spec.VM) { v.Ready.HTTP = "" }, planner.EffectNone},
+		{"Ready.Exec", "ready.exec", func(v *spec.VM) { v.Ready.Exec = []string{"true", ""} }, planner.EffectNone},
+		{"Ready.Log", "ready.log", func(v *spec.VM) { v.Ready.Log = "down" }, planner.EffectNone},
+		{"Ready.SSH", "ready.ssh", func(v *spec.VM) { v.Ready.SSH = true }, planner.EffectNone},
+		{"Ready.Timeout", "ready.timeout", func(v *spec.VM) { v.Ready.Timeout = time.Hour }, planner.EffectNone},
+		{"Sensitive", "env.K", func(v *spec.VM) { v.Sensitive = []string{"cmdline", "env.K"} }, planner.EffectNone},
+		{"Unknown", "memory", func(v *spec.VM) { v.Unknown = []string{"memory"} }, planner.EffectRestart},
+	}
+	tested := map[string]bool{"Address": true, "Origins": true} // identity, and where things stand
+	for _, tt := range tests {
+		tested[tt.field] = true
+		t.Run(tt.field, func(t *testing.T) {
+			want := full
+			tt.change(&want)
+			in := planner.Input{
+				Stack:     &spec.Stack{VMs: map[spec.Address]spec.VM{"vm.a": want}},
+				Digests:   digestsOf("image.x", "a", "image.y", "b"),
+				Inventory: planner.Inventory{"vm.a": running1(full)},
+			}
+			got := map[string]planner.Effect{}
+			for _, c := range planner.New(in).Steps[0].Changes {
+				got[c.Attribute] = c.Effect
+			}
+			if diff := cmp.Diff(map[string]planner.Effect{tt.attribute: tt.effect}, got); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+	for field := range planner.Costs("qemu") {
+		if !tested[field] {
+			t.Errorf("no row changes %s", field)
+		}
+	}
+}

@@ -1,0 +1,252 @@
+package planner_test
+
+import (
+	"encoding/json"
+	"flag"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/lkup/lkup/drivers"
+	"github.com/lkup/lkup/planner"
+	"github.com/lkup/lkup/sources"
+	"github.com/lkup/lkup/spec"
+)
+
+var update = flag.Bool("update", false, "write the golden files")
+
+func port(guest, host int) spec.Port {
+	return spec.Port{Guest: guest, Host: host, Address: "127.0.0.1", Protocol: "tcp"}
+}
+
+func digestsOf(pairs ...string) map[spec.Address]sources.Digest {
+	all := map[spec.Address]sources.Digest{}
+	for i := 0; i < len(pairs); i += 2 {
+		all[spec.Address(pairs[i])] = digest(pairs[i+1])
+	}
+	return all
+}
+
+// running1 is an instance that runs as applied.
+func running1(vm spec.VM) planner.Instance {
+	return planner.Instance{
+		Address: vm.Address, ID: "0000000" + string(vm.Address[3:4]), Applied: vm, Digest: digest("a"), Driver: "qemu",
+		Status: drivers.Status{State: drivers.Running, Ports: heldPorts(vm)}, Proven: true, Created: true,
+	}
+}
+
+// scenario is a stack before and after, with what happened in between.
+type scenario struct {
+	before, after []spec.VM
+	happened      func(planner.Inventory)
+	with          func(*planner.Input)
+}
+
+// machine is a VM of the scenarios, with dependencies.
+func machine(name string, change func(*spec.VM), deps ...spec.Address) spec.VM {
+	vm := spec.VM{
+		Address: spec.Address("vm." + name), Name: name, Image: "image.x", Driver: "auto", CPUs: 1, Memory: 256,
+		Running: true, DependsOn: deps, Ready: spec.Ready{Timeout: time.Minute},
+		Origins: map[string]spec.Pos{"": {File: "lkup.hcl", Line: 10 * int(name[0]-'a'+1), Column: 1}},
+	}
+	if change != nil {
+		change(&vm)
+	}
+	return vm
+}
+
+// wrote notes the line of an attribute.
+func wrote(vm *spec.VM, attribute string) {
+	vm.Origins[attribute] = spec.Pos{File: "lkup.hcl", Line: vm.Origins[""].Line + 2, Column: 3}
+}
+
+func moreMemory(vm *spec.VM)   { vm.Memory = 512; wrote(vm, "memory") }
+func otherImage(vm *spec.VM)   { vm.Image = "image.y"; wrote(vm, "image") }
+func notRunning(vm *spec.VM)   { vm.Running = false; wrote(vm, "running") }
+func otherTimeout(vm *spec.VM) { vm.Ready.Timeout = time.Hour; wrote(vm, "ready.timeout") }
+
+func on(ports ...spec.Port) func(*spec.VM) {
+	return func(vm *spec.VM) {
+		vm.Ports = ports
+		for _, p := range ports {
+			wrote(vm, p.Attribute())
+		}
+	}
+}
+
+func auto(guest, host int) spec.Port {
+	p := port(guest, host)
+	p.Auto = true
+	return p
+}
+
+func state(a spec.Address, s drivers.Status) func(planner.Inventory) {
+	return func(all planner.Inventory) {
+		i := all[a]
+		i.Status = s
+		all[a] = i
+	}
+}
+
+func scenarios() map[string]scenario {
+	chain := []spec.VM{machine("a", nil), machine("b", nil, "vm.a"), machine("c", nil, "vm.b")}
+	one := []spec.VM{machine("a", nil)}
+	everywhere := port(80, 8080)
+	everywhere.Address = "0.0.0.0"
+	return map[string]scenario{
+		"nothing":             {},
+		"create-in-order":     {after: chain},
+		"unchanged":           {before: chain, after: chain},
+		"delete-in-order":     {before: chain},
+		"destroy":             {before: chain, after: chain, with: func(in *planner.Input) { in.Destroy = true }},
+		"restart-the-first":   {before: chain, after: []spec.VM{machine("a", moreMemory), chain[1], chain[2]}},
+		"restart-all":         {before: chain, after: []spec.VM{machine("a", moreMemory), machine("b", moreMemory, "vm.a"), machine("c", moreMemory, "vm.b")}},
+		"replace-by-image":    {before: one, after: []spec.VM{machine("a", func(vm *spec.VM) { otherImage(vm); moreMemory(vm) })}},
+		"replace-by-digest":   {before: one, after: one, with: func(in *planner.Input) { in.Digests["image.x"] = digest("c") }},
+		"same-files-new-name": {before: one, after: []spec.VM{machine("a", otherImage)}, with: func(in *planner.Input) { in.Digests["image.y"] = digest("a") }},
+		"update":              {before: one, after: []spec.VM{machine("a", otherTimeout)}},
+		"stop":                {before: one, after: []spec.VM{machine("a", notRunning)}},
+		"start-again":         {before: []spec.VM{machine("a", notRunning)}, after: one, happened: state("vm.a", drivers.Status{State: drivers.Stopped})},
+		"create-stopped":      {after: []spec.VM{machine("a", notRunning)}},
+		"drift-killed": {before: chain, after: chain,
+			happened: state("vm.b", drivers.Status{State: drivers.Stopped, Detail: "its process is gone"})},
+		"drift-killed-and-changed": {before: one, after: []spec.VM{machine("a", moreMemory)},
+			happened: state("vm.a", drivers.Status{State: drivers.Stopped})},
+		"drift-paused": {before: one, after: one, happened: state("vm.a", drivers.Status{State: drivers.Paused})},
+		"drift-gone":   {before: one, after: one, happened: state("vm.a", drivers.Status{State: drivers.Absent})},
+		"drift-running": {before: []spec.VM{machine("a", notRunning)}, after: []spec.VM{machine("a", notRunning)},
+			happened: state("vm.a", drivers.Status{State: drivers.Running})},
+		"unproven": {before: one, after: one, happened: func(all planner.Inventory) {
+			i := all["vm.a"]
+			i.Proven = false
+			all["vm.a"] = i
+		}},
+		"unfinished": {before: one, after: []spec.VM{machine("a", moreMemory)}, happened: func(all planner.Inventory) {
+			i := all["vm.a"]
+			i.Created, i.Status = false, drivers.Status{State: drivers.Absent}
+			all["vm.a"] = i
+		}},
+		"unknown-state": {before: chain, after: []spec.VM{chain[0], chain[1], machine("c", moreMemory, "vm.b"), machine("d", nil)},
+			happened: state("vm.b", drivers.Status{State: drivers.Unknown, Detail: "process 7 is not proven ours"})},
+		"ports-swapped": {
+			before: []spec.VM{machine("a", on(port(80, 8080))), machine("b", on(port(80, 8081)))},
+			after:  []spec.VM{machine("a", on(port(80, 8081))), machine("b", on(port(80, 8080)))},
+		},
+		"port-taken-over-by-all-addresses": {before: []spec.VM{machine("b", on(port(80, 8080)))}, after: []spec.VM{machine("a", on(everywhere))}},
+		"port-held-by-one-left-alone": {
+			before: []spec.VM{machine("a", on(port(80, 8080)))},
+			after:  []spec.VM{machine("a", on(port(80, 8081))), machine("b", on(port(80, 8080))), machine("c", nil, "vm.b")},
+			with:   func(in *planner.Input) { in.Targets = []spec.Address{"vm.c"} },
+		},
+		"port-seen-to-be-held": {
+			before: []spec.VM{machine("a", nil)}, after: []spec.VM{machine("a", moreMemory), machine("b", on(port(80, 40022)))},
+			happened: state("vm.a", drivers.Status{State: drivers.Running, Ports: []drivers.Port{{Address: "127.0.0.1", Host: 40022, Guest: 22, Protocol: "tcp"}}}),
+		},
+		"port-maybe-held": {
+			before: []spec.VM{machine("a", on(port(80, 8080)))}, after: []spec.VM{machine("b", on(port(80, 8080)))},
+			happened: state("vm.a", drivers.Status{State: drivers.Unknown}),
+		},
+		"ports-auto": {
+			before: []spec.VM{machine("a", on(auto(80, 40001))), machine("b", on(auto(80, 40002))), machine("c", on(port(80, 8080)))},
+			after:  []spec.VM{machine("a", on(auto(80, 0))), machine("b", on(auto(80, 40002))), machine("c", on(auto(80, 0))), machine("d", on(auto(80, 0)))},
+		},
+		"known-after-apply": {
+			before: one,
+			after: []spec.VM{machine("a", func(vm *spec.VM) {
+				vm.Unknown = []string{"env.URL", "memory"}
+				vm.Memory = 0
+				wrote(vm, "env.URL")
+			}, "vm.b"), machine("b", on(auto(80, 0)))},
+			with: func(in *planner.Input) { delete(in.Digests, "image.x") },
+		},
+		"env-shares-and-secrets": {
+			before: []spec.VM{machine("a", func(vm *spec.VM) {
+				vm.Env = map[string]string{"GONE": "1", "SECRET": "old", "SAME": "x"}
+				vm.Shares = []spec.Share{{Host: "./a", Guest: "/a"}, {Host: "./b", Guest: "/b"}}
+			})},
+			after: []spec.VM{machine("a", func(vm *spec.VM) {
+				vm.Env = map[string]string{"NEW": "", "SECRET": "new", "SAME": "x"}
+				vm.Shares = []spec.Share{{Host: "./a", Guest: "/a", ReadOnly: true}, {Host: "./c", Guest: "/c"}}
+				vm.Sensitive = []string{"env.SECRET"}
+				wrote(vm, "env.NEW")
+				wrote(vm, "env")
+			})},
+		},
+		"dependencies-turned-round": {
+			before:   []spec.VM{machine("a", nil, "vm.b"), machine("b", nil, "vm.a")}, // as two half applies leave it
+			happened: func(planner.Inventory) {},
+		},
+		"target-and-what-it-needs": {after: append(chain, machine("d", nil)), with: func(in *planner.Input) { in.Targets = []spec.Address{"vm.b"} }},
+		"target-destroyed-with-what-needs-it": {before: append(chain, machine("d", nil)), after: chain, with: func(in *planner.Input) {
+			in.Destroy, in.Targets = true, []spec.Address{"vm.b"}
+		}},
+		"other-driver": {before: one, after: one, with: func(in *planner.Input) { in.Drivers["vm.a"] = "fake" }},
+		"outputs": {before: one, after: one, with: func(in *planner.Input) {
+			in.Outputs = map[string]any{"same": []any{1.0}, "other": "a", "gone": "x"}
+			in.Stack.Outputs = map[string]spec.Output{
+				"same": {Value: []any{1.0}, Known: true}, "other": {Value: "b", Known: true},
+				"new": {Value: nil, Known: true}, "later": {},
+			}
+		}},
+	}
+}
+
+func (s scenario) input() planner.Input {
+	in := planner.Input{
+		Stack:     &spec.Stack{Name: "s", VMs: map[spec.Address]spec.VM{}},
+		Digests:   digestsOf("image.x", "a", "image.y", "b"),
+		Drivers:   map[spec.Address]string{},
+		Inventory: planner.Inventory{},
+	}
+	for _, vm := range s.before {
+		in.Inventory[vm.Address] = running1(vm)
+	}
+	for _, vm := range s.after {
+		in.Stack.VMs[vm.Address] = vm
+		in.Drivers[vm.Address] = "qemu"
+	}
+	if s.happened != nil {
+		s.happened(in.Inventory)
+	}
+	if s.with != nil {
+		s.with(&in)
+	}
+	return in
+}
+
+// TestPlansOfScenarios compares plans with testdata, without the VMs that the
+// scenarios themselves hold.
+func TestPlansOfScenarios(t *testing.T) {
+	for name, s := range scenarios() {
+		t.Run(name, func(t *testing.T) {
+			plan := planner.New(s.input())
+			for i := range plan.Steps {
+				plan.Steps[i].Want, plan.Steps[i].Have = nil, nil
+			}
+			content, err := json.MarshalIndent(plan, "", "  ")
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := string(content) + "\n"
+			path := filepath.Join("testdata", name+".json")
+			if *update {
+				if err := os.MkdirAll("testdata", 0o755); err != nil {
+					t.Fatal(err)
+				}
+				if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(string(want), got); diff != "" {
+				t.Errorf("%s (-want +got):\n%s", path, diff)
+			}
+		})
+	}
+}
