@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/lkup/lkup/internal/view"
 	"github.com/lkup/lkup/planner"
@@ -18,6 +19,9 @@ type applyFlags struct {
 	JSON        bool `name:"json" help:"Print events as JSON, one a line."`
 	Parallelism int  `name:"parallelism" placeholder:"N" default:"8" help:"Work on so many machines at once."`
 }
+
+// redrawEvery is how often a terminal is shown that time passes.
+const redrawEvery = 100 * time.Millisecond
 
 type applyCmd struct {
 	stackFlags
@@ -105,19 +109,39 @@ func (c *applyFlags) execute(call *call, x execution) error {
 	r.Parallelism = c.Parallelism
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	go func() {
-		select {
-		case <-call.interrupts.second:
-			cancel()
-		case <-ctx.Done():
-		}
-	}()
+	go attend(ctx, call.interrupts.second, cancel, progress)
 	err := r.Apply(ctx, call.ctx.Done(), x.plan, x.images)
+	cancel()
 	progress.Close()
 	if err != nil {
 		return err
 	}
 	return c.finish(call, x)
+}
+
+// attend ends an apply on the second Ctrl-C, and meanwhile shows time passing.
+func attend(ctx context.Context, second <-chan struct{}, cancel func(), progress view.Progress) {
+	ticker, shows := progress.(view.Ticker)
+	if !shows {
+		select {
+		case <-second:
+			cancel()
+		case <-ctx.Done():
+		}
+		return
+	}
+	tick := time.NewTicker(redrawEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-second:
+			cancel()
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			ticker.Tick()
+		}
+	}
 }
 
 func (c *applyFlags) announce(call *call, plan *planner.Plan) error {

@@ -48,7 +48,6 @@ type project struct {
 	dir    string // absolute, without symlinks
 	root   *os.Root
 	inputs spec.Inputs
-	files  []string // the stack files to read; empty for all
 
 	stack   *spec.Stack
 	paths   layout.Stack

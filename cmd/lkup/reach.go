@@ -10,7 +10,6 @@ import (
 	"github.com/lkup/lkup/internal/layout"
 	"github.com/lkup/lkup/internal/state"
 	"github.com/lkup/lkup/reconciler"
-	"github.com/lkup/lkup/spec"
 )
 
 // reached is one instance that a command talks to.
@@ -95,13 +94,4 @@ func several(host Host, flags dirFlag, names []string) ([]reached, error) {
 		all = append(all, r)
 	}
 	return all, nil
-}
-
-// addresses names instances for messages.
-func addresses(all []reached) []spec.Address {
-	var list []spec.Address
-	for _, r := range all {
-		list = append(list, r.instance.Address)
-	}
-	return list
 }
