@@ -105,6 +105,8 @@ type scene struct {
 	d   drivers.Driver
 	m   drivers.Machine
 	ctx context.Context
+	// given are the ports that this test has had.
+	given map[int]bool
 }
 
 // testLimit bounds each test of the suite; a guest that is emulated on a busy
@@ -114,7 +116,7 @@ const testLimit = 4 * time.Minute
 func begin(t *testing.T, h Harness) *scene {
 	ctx, cancel := context.WithTimeout(t.Context(), testLimit)
 	t.Cleanup(cancel)
-	s := &scene{h: h, d: h.Driver(t), ctx: ctx}
+	s := &scene{h: h, d: h.Driver(t), ctx: ctx, given: map[int]bool{}}
 	s.m = s.machine(t, t.TempDir())
 	return s
 }

@@ -29,7 +29,7 @@ type guest struct {
 // was started.
 func (s *scene) guest(t *testing.T, m *drivers.Machine) *guest {
 	t.Helper()
-	p := freePort(t, "tcp", s.h.Guest.HTTP)
+	p := s.port(t, "tcp", s.h.Guest.HTTP)
 	m.Ports = append(m.Ports, p)
 	return &guest{t: t, s: s, m: m, base: fmt.Sprintf("http://127.0.0.1:%d", p.Host),
 		// A connection that is made before the guest listens may never answer.
@@ -80,7 +80,7 @@ func (g *guest) must(method, path, body string) string {
 
 func forwarded(t *testing.T, s *scene) {
 	g := s.guest(t, &s.m)
-	echo := freePort(t, "udp", s.h.Guest.Echo)
+	echo := s.port(t, "udp", s.h.Guest.Echo)
 	s.m.Ports = append(s.m.Ports, echo)
 	s.start(t, s.m)
 	g.must("GET", "/memory", "")

@@ -1,6 +1,7 @@
 package drivertest
 
 import (
+	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
@@ -13,16 +14,23 @@ import (
 	"github.com/lkup/lkup/drivers"
 )
 
-// freePort is a port of this host that was free just now.
-func freePort(t *testing.T, protocol string, guest int) drivers.Port {
+// port is a port of this host that was free just now and was not given before.
+// It lies below those that systems give to whoever asks for any.
+func (s *scene) port(t *testing.T, protocol string, guest int) drivers.Port {
 	t.Helper()
-	p := drivers.Port{Address: "127.0.0.1", Guest: guest, Protocol: protocol}
-	release, err := hold(&p)
-	if err != nil {
-		t.Fatal(err)
+	for range 1000 {
+		p := drivers.Port{Address: "127.0.0.1", Host: 20000 + rand.IntN(12000), Guest: guest, Protocol: protocol}
+		if s.given[p.Host] {
+			continue
+		}
+		if release, err := hold(&p); err == nil {
+			release()
+			s.given[p.Host] = true
+			return p
+		}
 	}
-	release()
-	return p
+	t.Fatal("no port is free")
+	return drivers.Port{}
 }
 
 // hold listens on the port; on any, which it writes into p, if Host is 0.
@@ -45,7 +53,7 @@ func hold(p *drivers.Port) (release func(), err error) {
 }
 
 func portsTold(t *testing.T, s *scene) {
-	s.m.Ports = []drivers.Port{freePort(t, "tcp", 80), freePort(t, "udp", 53), freePort(t, "tcp", 443)}
+	s.m.Ports = []drivers.Port{s.port(t, "tcp", 80), s.port(t, "udp", 53), s.port(t, "tcp", 443)}
 	if diff := cmp.Diff(s.m.Ports, s.start(t, s.m).Ports); diff != "" {
 		t.Errorf("ports (-want +got):\n%s", diff)
 	}
@@ -60,7 +68,7 @@ func heldPort(t *testing.T, s *scene, protocol string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	free := freePort(t, "tcp", 81)
+	free := s.port(t, "tcp", 81)
 	s.m.Ports = []drivers.Port{free, held}
 	s.create(t, s.m)
 	err = s.d.Start(s.ctx, s.m)
@@ -83,7 +91,7 @@ func heldPort(t *testing.T, s *scene, protocol string) {
 }
 
 func portHeldByMachine(t *testing.T, s *scene) {
-	s.m.Ports = []drivers.Port{freePort(t, "tcp", 80)}
+	s.m.Ports = []drivers.Port{s.port(t, "tcp", 80)}
 	was := s.start(t, s.m)
 	second := s.machine(t, t.TempDir())
 	second.Ports = s.m.Ports
@@ -107,7 +115,7 @@ func portHeldByMachine(t *testing.T, s *scene) {
 
 // portFreed: a port is free as soon as Stop returns, again and again.
 func portFreed(t *testing.T, s *scene) {
-	s.m.Ports = []drivers.Port{freePort(t, "tcp", 80), freePort(t, "udp", 80)}
+	s.m.Ports = []drivers.Port{s.port(t, "tcp", 80), s.port(t, "udp", 80)}
 	for range 3 {
 		s.start(t, s.m)
 		s.stop(t, s.m, 0)

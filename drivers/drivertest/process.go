@@ -37,7 +37,9 @@ func starterKilled(t *testing.T, s *scene) {
 	s.stop(t, s.m, 0)
 	seen := map[drivers.State]int{}
 	for n := range s.h.Kills {
-		delay := time.Duration(rand.Int64N(int64(whole)))
+		// Most of the instants that matter are early.
+		part := (float64(n) + rand.Float64()) / float64(s.h.Kills)
+		delay := time.Duration(float64(whole) * part * part)
 		killAfter(t, s.h.Apart(t, s.m), delay)
 		left := s.status(t, s.m)
 		seen[left.State]++
@@ -65,7 +67,7 @@ func killAfter(t *testing.T, starter *exec.Cmd, delay time.Duration) {
 }
 
 func killedBehind(t *testing.T, s *scene) {
-	s.m.Ports = []drivers.Port{freePort(t, "tcp", 80)}
+	s.m.Ports = []drivers.Port{s.port(t, "tcp", 80)}
 	was := s.start(t, s.m)
 	s.kill(t, was)
 	if report := s.stop(t, s.m, time.Second); report.By != drivers.StopNone {

@@ -1,6 +1,7 @@
 package qemu
 
 import (
+	"encoding/json"
 	"fmt"
 	"path/filepath"
 	"strconv"
@@ -9,38 +10,39 @@ import (
 	"github.com/lkup/lkup/drivers"
 )
 
-// Files below a machine's directory.
-const (
-	initrdFile = "initrd.img"
-	runFile    = "run.json"
-	lockFile   = "run.lock"
-	errorLog   = "qemu.log"
-)
-
 // host is what the arguments depend on besides the machine.
 type host struct {
-	os, arch string // GOOS and GOARCH
+	arch     string // GOARCH
 	accel    string // kvm, hvf or tcg
-	sandbox  bool   // the binary has seccomp filters
+	sandbox  bool   // the program has seccomp filters
+	firmware string // UEFI's, for machines that need it
 	// monitor and console are descriptors of listening sockets; they are 0
 	// when the command line is only shown, and paths stand in their place.
 	monitor, console int
 }
 
+// The architectures of guests, as Go names them.
+const (
+	amd64 = "amd64"
+	arm64 = "arm64"
+)
+
 // binaryFor is the QEMU program for a guest architecture.
 func binaryFor(arch string) string {
-	if arch == "arm64" {
+	if arch == arm64 {
 		return "qemu-system-aarch64"
 	}
 	return "qemu-system-x86_64"
 }
 
+// mark is what proves to whom a process belongs. It stands in the machine's
+// name, of which the guest sees nothing.
+func mark(m drivers.Machine) string { return m.ID + "/" + m.Nonce }
+
 // args are QEMU's arguments for a machine. The function is pure.
 func args(m drivers.Machine, h host) []string {
 	a := []string{
-		"-name", "guest=" + escape(m.Name) + ",process=lkup-" + m.ID,
-		// Proves to whom this process belongs; QEMU does nothing with it.
-		"-fw_cfg", "name=opt/lkup/nonce,string=" + m.Nonce,
+		"-name", "guest=" + escape(m.Name+"/"+mark(m)),
 		"-no-user-config", "-nodefaults", "-no-reboot",
 		"-display", "none",
 	}
@@ -49,7 +51,7 @@ func args(m drivers.Machine, h host) []string {
 		a = append(a, "-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny")
 	}
 	a = append(a, controlArgs(m, h)...)
-	a = append(a, bootArgs(m)...)
+	a = append(a, bootArgs(m, h)...)
 	a = append(a,
 		"-device", "virtio-rng-pci",
 		"-device", "virtio-balloon-pci,free-page-reporting=on",
@@ -61,13 +63,14 @@ func args(m drivers.Machine, h host) []string {
 
 func machineArgs(m drivers.Machine, h host) []string {
 	machine, cpu, accel := "q35", "max", h.accel
-	if m.Arch == "arm64" {
-		machine = "virt"
+	if m.Arch == arm64 {
+		machine = "virt,gic-version=max"
 	}
 	if h.accel != "tcg" {
 		cpu = "host"
 	}
-	if h.accel == "tcg" && m.CPUs > 1 {
+	// x86 promises its programs more order in memory than arm64 keeps.
+	if weaker := m.Arch == amd64 && h.arch == arm64; h.accel == "tcg" && m.CPUs > 1 && !weaker {
 		accel = "tcg,thread=multi"
 	}
 	return []string{
@@ -86,7 +89,7 @@ func controlArgs(m drivers.Machine, h host) []string {
 		"-chardev", "socket,id=monitor,server=on,wait=off," + socket(h.monitor, monitorPath(m)),
 		"-mon", "chardev=monitor,mode=control",
 		"-chardev", "socket,id=console,server=on,wait=off," + socket(h.console, consolePath(m)) +
-			",logappend=on,logfile=" + escape(filepath.Join(m.Dir, drivers.ConsoleLog)),
+			",logappend=on,logfile=" + escape(consoleLog(m)),
 		"-serial", "chardev:console",
 	}
 }
@@ -98,11 +101,11 @@ func socket(descriptor int, path string) string {
 	return "path=" + escape(path)
 }
 
-func monitorPath(m drivers.Machine) string { return filepath.Join(m.RunDir, "qmp") }
-func consolePath(m drivers.Machine) string { return filepath.Join(m.RunDir, "console") }
-
-func bootArgs(m drivers.Machine) []string {
+func bootArgs(m drivers.Machine, h host) []string {
 	var a []string
+	if h.firmware != "" {
+		a = append(a, "-bios", h.firmware)
+	}
 	if m.Boot.Kernel != "" {
 		a = append(a, "-kernel", m.Boot.Kernel)
 		if initrd := initrdPath(m); initrd != "" {
@@ -112,37 +115,56 @@ func bootArgs(m drivers.Machine) []string {
 			a = append(a, "-append", m.Boot.Cmdline)
 		}
 	}
-	for n := range m.Boot.Disks {
+	for n, disk := range m.Boot.Disks {
 		id := "disk" + strconv.Itoa(n)
 		a = append(a,
-			"-drive", "if=none,format=qcow2,discard=unmap,id="+id+",file="+escape(overlayPath(m, n)),
+			"-blockdev", diskNode(id, disk, overlayPath(m, n)),
 			"-device", "virtio-blk-pci,drive="+id+",bootindex="+strconv.Itoa(n),
 		)
 	}
 	return a
 }
 
-// initrdPath is the one file that QEMU takes: the only initrd, or all joined.
-func initrdPath(m drivers.Machine) string {
-	switch len(m.Boot.Initrds) {
-	case 0:
-		return ""
-	case 1:
-		return m.Boot.Initrds[0]
-	}
-	return filepath.Join(m.Dir, initrdFile)
+// node is a block device as QEMU's blockdev-add has it.
+type node struct {
+	Driver   string          `json:"driver"`
+	Name     string          `json:"node-name,omitempty"`
+	ReadOnly bool            `json:"read-only,omitempty"`
+	Discard  string          `json:"discard,omitempty"`
+	Filename string          `json:"filename,omitempty"`
+	File     *node           `json:"file,omitempty"`
+	Backing  json.RawMessage `json:"backing,omitempty"`
 }
 
-// overlayPath is the machine's own layer over a shared disk image.
-func overlayPath(m drivers.Machine, n int) string {
-	return filepath.Join(m.Dir, fmt.Sprintf("disk%d.qcow2", n))
+// diskNode is a machine's own layer over a disk image. Every format is given,
+// and what the image's own header names as lying below it is not opened.
+func diskNode(id string, d drivers.Disk, overlay string) string {
+	base := node{Driver: d.Format, ReadOnly: true, File: &node{Driver: "file", Filename: d.Path, ReadOnly: true}}
+	if d.Format == "qcow2" {
+		base.Backing = json.RawMessage("null")
+	}
+	return encode(node{
+		Driver: "qcow2", Name: id, Discard: "unmap",
+		File:    &node{Driver: "file", Filename: overlay, Discard: "unmap"},
+		Backing: json.RawMessage(encode(base)),
+	})
 }
+
+func encode(n node) string {
+	content, err := json.Marshal(n)
+	if err != nil {
+		panic("a struct of strings has no JSON: " + err.Error())
+	}
+	return string(content)
+}
+
+const userNetID = "user,id=user0"
 
 // userNet is QEMU's own network. Forwards always name their address: without
 // one, QEMU would listen on all of them.
 func userNet(ports []drivers.Port) string {
 	var b strings.Builder
-	b.WriteString("user,id=user0")
+	b.WriteString(userNetID)
 	for _, p := range ports {
 		fmt.Fprintf(&b, ",hostfwd=%s:%s:%d-:%d", p.Protocol, p.Address, p.Host, p.Guest)
 	}
@@ -159,7 +181,7 @@ func shareArgs(shares []drivers.Share) []string {
 		if s.ReadOnly {
 			device += ",readonly=on"
 		}
-		a = append(a, "-fsdev", device, "-device", "virtio-9p-pci,fsdev="+id+",mount_tag="+s.Tag)
+		a = append(a, "-fsdev", device, "-device", "virtio-9p-pci,fsdev="+id+",mount_tag="+escape(s.Tag))
 	}
 	return a
 }
@@ -167,14 +189,31 @@ func shareArgs(shares []drivers.Share) []string {
 // escape doubles commas, which separate options.
 func escape(value string) string { return strings.ReplaceAll(value, ",", ",,") }
 
-// quote shows a command for a POSIX shell.
-func quote(words []string) string {
-	quoted := make([]string, len(words))
-	for i, w := range words {
-		quoted[i] = w
-		if w == "" || strings.ContainsAny(w, " \t\n\"'`$&|;<>()*?[]#~%\\!{}") {
-			quoted[i] = "'" + strings.ReplaceAll(w, "'", `'\''`) + "'"
-		}
+// Paths of a machine.
+
+func monitorPath(m drivers.Machine) string { return filepath.Join(m.RunDir, "qmp") }
+func consolePath(m drivers.Machine) string { return filepath.Join(m.RunDir, "console") }
+func consoleLog(m drivers.Machine) string  { return filepath.Join(m.Dir, drivers.ConsoleLog) }
+func createdPath(m drivers.Machine) string { return filepath.Join(m.Dir, "created") }
+func runPath(m drivers.Machine) string     { return filepath.Join(m.Dir, "run.json") }
+func lockPath(m drivers.Machine) string    { return filepath.Join(m.Dir, "run.lock") }
+func sayingsPath(m drivers.Machine) string { return filepath.Join(m.Dir, "qemu.log") }
+
+// overlayPath is the machine's own layer over a shared disk image.
+func overlayPath(m drivers.Machine, n int) string {
+	return filepath.Join(m.Dir, fmt.Sprintf("disk%d.qcow2", n))
+}
+
+// joinedPath is where several initrds are joined.
+func joinedPath(m drivers.Machine) string { return filepath.Join(m.Dir, "initrd.img") }
+
+// initrdPath is the one file that QEMU takes: the only initrd, or all joined.
+func initrdPath(m drivers.Machine) string {
+	switch len(m.Boot.Initrds) {
+	case 0:
+		return ""
+	case 1:
+		return m.Boot.Initrds[0]
 	}
-	return strings.Join(quoted, " ")
+	return joinedPath(m)
 }

@@ -13,6 +13,16 @@ import (
 // the open file, so the lock lives exactly as long as the process, whoever
 // started it and however that one ended.
 
+// flock takes a lock without waiting; the error is EWOULDBLOCK if somebody
+// else has it.
+func flock(f *os.File, how int) error {
+	for {
+		if err := syscall.Flock(int(f.Fd()), how|syscall.LOCK_NB); !errors.Is(err, syscall.EINTR) {
+			return err
+		}
+	}
+}
+
 // lockHeld reports whether a process holds the lock. It takes the lock shared
 // for a moment, so that two who look do not take each other for a machine.
 func lockHeld(path string) (bool, error) {
@@ -24,7 +34,7 @@ func lockHeld(path string) (bool, error) {
 		return false, err
 	}
 	defer f.Close()
-	err = syscall.Flock(int(f.Fd()), syscall.LOCK_SH|syscall.LOCK_NB)
+	err = flock(f, syscall.LOCK_SH)
 	if errors.Is(err, syscall.EWOULDBLOCK) {
 		return true, nil
 	}
@@ -38,13 +48,15 @@ func takeLock(path string) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	for limit := time.Now().Add(settleLimit); ; time.Sleep(5 * time.Millisecond) {
-		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for limit := time.Now().Add(settleLimit); ; <-tick.C {
+		err := flock(f, syscall.LOCK_EX)
 		if err == nil {
 			return f, nil
 		}
 		if !errors.Is(err, syscall.EWOULDBLOCK) || time.Now().After(limit) {
-			return nil, errors.Join(fmt.Errorf("%s is locked by another process: %w", path, err), f.Close())
+			return nil, errors.Join(fmt.Errorf("lock %s, which another process holds: %w", path, err), f.Close())
 		}
 	}
 }

@@ -4,95 +4,150 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"syscall"
 	"time"
 
 	"github.com/lkup/lkup/drivers"
+	"github.com/lkup/lkup/internal/process"
 )
 
 // The rungs below the power button, and how long each may take.
 const (
 	quitLimit = 2 * time.Second
 	termLimit = 2 * time.Second
-	killLimit = 5 * time.Second
+	killLimit = 10 * time.Second
 )
 
 // Stop goes down the ladder: the power button, then QEMU's own quit, then
-// signals. The button has grace; the others some seconds each.
+// signals. The button has grace, and is left out if there is none; the others
+// have some seconds each, and take some milliseconds.
 func (d *Driver) Stop(ctx context.Context, m drivers.Machine, grace time.Duration) (drivers.StopReport, error) {
 	began := time.Now()
-	status, err := d.Status(ctx, m)
+	r, state, err := find(ctx, m)
 	if err != nil {
 		return drivers.StopReport{}, err
 	}
-	switch status.State {
+	switch state {
 	case drivers.Absent, drivers.Stopped:
 		return drivers.StopReport{}, nil
 	case drivers.Unknown:
-		return drivers.StopReport{}, errors.New(status.Detail)
-	case drivers.Running, drivers.Paused:
+		return drivers.StopReport{}, fmt.Errorf("a process holds %s, and cannot be proven to be the machine's; it was not touched", lockPath(m))
 	}
-	r, found := d.findRun(ctx, m)
-	if !found {
-		return drivers.StopReport{}, errors.New("its process cannot be proven to be the machine's")
-	}
-	rungs := []struct {
+	l := ladder{m: m, run: r}
+	for _, rung := range []struct {
 		step  drivers.StopStep
 		limit time.Duration
-		do    func() error
+		do    func(context.Context) error
 	}{
-		{drivers.StopACPI, grace, func() error { return d.pressButton(ctx, m, status.State) }},
-		{drivers.StopQuit, quitLimit, func() error { _, err := ask(ctx, monitorPath(m), "quit"); return err }},
-		{drivers.StopTERM, termLimit, func() error { return r.Signal(syscall.SIGTERM) }},
-		{drivers.StopKILL, killLimit, func() error { return r.Signal(syscall.SIGKILL) }},
-	}
-	for _, rung := range rungs {
-		err = rung.do()
-		if ctx.Err() != nil {
-			return drivers.StopReport{}, ctx.Err()
+		{drivers.StopACPI, grace, l.button},
+		{drivers.StopQuit, quitLimit, l.quit},
+		{drivers.StopTERM, termLimit, l.signal(syscall.SIGTERM)},
+		{drivers.StopKILL, killLimit, l.signal(syscall.SIGKILL)},
+	} {
+		if err := ctx.Err(); err != nil {
+			return drivers.StopReport{}, err
 		}
-		limit := rung.limit
+		if rung.limit <= 0 {
+			continue
+		}
+		ended, err := l.take(ctx, rung.limit, rung.do)
 		if err != nil {
-			limit = 0 // it had no effect, unless the process just ended
-		}
-		ended, waitErr := waitFree(ctx, filepath.Join(m.Dir, lockFile), limit)
-		if waitErr != nil {
-			return drivers.StopReport{}, waitErr
+			return drivers.StopReport{}, err
 		}
 		if ended {
+			// What is left behind does no harm: the next start replaces it.
+			_ = remove(runPath(m), monitorPath(m), consolePath(m))
 			return drivers.StopReport{By: rung.step, Took: time.Since(began)}, nil
 		}
 	}
-	return drivers.StopReport{}, fmt.Errorf("process %d does not end, not even by SIGKILL: %w", r.PID, err)
+	return drivers.StopReport{}, fmt.Errorf("process %d does not end, not even by SIGKILL", r.PID)
 }
 
-func (d *Driver) pressButton(ctx context.Context, m drivers.Machine, s drivers.State) error {
-	if s == drivers.Paused {
-		if _, err := ask(ctx, monitorPath(m), "cont"); err != nil {
-			return err
-		}
-	}
-	_, err := ask(ctx, monitorPath(m), "system_powerdown")
-	return err
+// ladder stops one process.
+type ladder struct {
+	m   drivers.Machine
+	run run
 }
 
-// waitFree waits until nobody holds the lock.
-func waitFree(ctx context.Context, path string, limit time.Duration) (bool, error) {
-	timeout := time.NewTimer(limit)
-	defer timeout.Stop()
-	tick := time.NewTicker(10 * time.Millisecond)
+// take does one rung until the process is gone or the limit is over. A rung
+// that fails at once is not waited for.
+func (l ladder) take(ctx context.Context, limit time.Duration, do func(context.Context) error) (ended bool, err error) {
+	limited, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	failed := make(chan error, 1)
+	go func() { failed <- do(limited) }()
+	defer func() {
+		cancel()
+		<-failed
+	}()
+	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		if held, err := lockHeld(path); err != nil || !held {
-			return !held, err
+		gone, err := l.gone()
+		if err != nil || gone {
+			return gone, err
 		}
 		select {
-		case <-ctx.Done():
+		case err := <-failed:
+			failed <- err
+			if errors.Is(err, process.ErrUnproven) {
+				return false, err
+			}
+			if err != nil && !errors.Is(err, process.ErrGone) {
+				return false, ctx.Err()
+			}
+		default:
+		}
+		select {
+		case <-limited.Done():
 			return false, ctx.Err()
-		case <-timeout.C:
-			return false, nil
 		case <-tick.C:
 		}
 	}
+}
+
+// gone reports whether the process has ended and freed what it held: its lock,
+// its ports, its disks.
+func (l ladder) gone() (bool, error) {
+	if l.run.Verify() != process.No {
+		return false, nil
+	}
+	held, err := lockHeld(lockPath(l.m))
+	return !held, err
+}
+
+// pressAgain is how long after a press the power button is pressed again: a
+// guest that boots does not hear the first ones.
+const pressAgain = 2 * time.Second
+
+// button presses the power button until ctx ends.
+func (l ladder) button(ctx context.Context) error {
+	tick := time.NewTicker(pressAgain)
+	defer tick.Stop()
+	for {
+		guest, err := runState(ctx, l.m)
+		if err == nil && !guest.Running {
+			_, err = ask(ctx, monitorPath(l.m), "cont")
+		}
+		if err == nil {
+			_, err = ask(ctx, monitorPath(l.m), "system_powerdown")
+		}
+		if err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+	}
+}
+
+func (l ladder) quit(ctx context.Context) error {
+	_, err := ask(ctx, monitorPath(l.m), "quit")
+	return err
+}
+
+func (l ladder) signal(s syscall.Signal) func(context.Context) error {
+	return func(context.Context) error { return l.run.Signal(s) }
 }

@@ -1,0 +1,164 @@
+package qemu
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"time"
+
+	"github.com/lkup/lkup/drivers"
+	"github.com/lkup/lkup/internal/process"
+)
+
+// statusLimit bounds the question whether a machine is paused. It is answered
+// within a millisecond or two; a QEMU that hangs is still a running one.
+const statusLimit = 500 * time.Millisecond
+
+// Status asks the lock, the process and QEMU itself.
+func (d *Driver) Status(ctx context.Context, m drivers.Machine) (drivers.Status, error) {
+	r, state, err := find(ctx, m)
+	if err != nil {
+		return drivers.Status{}, err
+	}
+	switch state {
+	case drivers.Absent, drivers.Stopped:
+		return drivers.Status{State: state}, nil
+	case drivers.Unknown:
+		return drivers.Status{State: state, Detail: fmt.Sprintf(
+			"a process holds %s, and none can be proven to be the machine's; see: fuser -v %[1]s", quote([]string{lockPath(m)}))}, nil
+	}
+	status := drivers.Status{State: drivers.Running, PID: r.PID, Started: r.Started}
+	if words, err := process.CommandLine(r.PID); err == nil {
+		status.Ports, status.Memory = settings(words)
+	}
+	ctx, cancel := context.WithTimeout(ctx, statusLimit)
+	defer cancel()
+	switch guest, err := runState(ctx, m); {
+	case err != nil:
+		status.Detail = "its monitor does not answer: " + err.Error()
+	case !guest.Running:
+		status.State, status.Detail = drivers.Paused, guest.Status
+	}
+	return status, nil
+}
+
+type guestState struct {
+	Running bool   `json:"running"`
+	Status  string `json:"status"` // running, paused, io-error, internal-error and the like
+}
+
+func runState(ctx context.Context, m drivers.Machine) (guestState, error) {
+	var s guestState
+	reply, err := ask(ctx, monitorPath(m), "query-status")
+	if err == nil {
+		err = json.Unmarshal(reply, &s)
+	}
+	return s, err
+}
+
+// run identifies a running process, in the file of runPath.
+type run struct {
+	process.Identity
+	Started time.Time `json:"started"`
+}
+
+// settleLimit is how long a process that another lkup is starting just now
+// may take to be found.
+const settleLimit = time.Second
+
+// find finds the machine's process: by its record, or, if the lkup that
+// started it died before it wrote one, by its mark. The state is Absent,
+// Stopped, Running, or Unknown if something holds the machine's lock and
+// nothing can be proven to be its process.
+func find(ctx context.Context, m drivers.Machine) (run, drivers.State, error) {
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for limit := time.Now().Add(settleLimit); ; {
+		if r, ok := recorded(m); ok {
+			return r, drivers.Running, nil
+		}
+		held, err := lockHeld(lockPath(m))
+		if err != nil {
+			return run{}, "", err
+		}
+		created, err := exists(createdPath(m))
+		if err != nil {
+			return run{}, "", err
+		}
+		// A socket without a directory: somebody may have removed it.
+		orphaned, err := exists(monitorPath(m))
+		if err != nil {
+			return run{}, "", err
+		}
+		switch {
+		case held || !created && orphaned:
+			if r, ok := marked(m); ok {
+				return r, drivers.Running, nil
+			}
+		case created:
+			return run{}, drivers.Stopped, nil
+		}
+		if !held && !created {
+			return run{}, drivers.Absent, nil
+		}
+		if !held {
+			return run{}, drivers.Stopped, nil
+		}
+		if time.Now().After(limit) {
+			return run{}, drivers.Unknown, nil
+		}
+		select {
+		case <-ctx.Done():
+			return run{}, "", ctx.Err()
+		case <-tick.C:
+		}
+	}
+}
+
+// recorded gives the recorded process if it is proven to run.
+func recorded(m drivers.Machine) (run, bool) {
+	content, err := os.ReadFile(runPath(m))
+	var r run
+	if err != nil || json.Unmarshal(content, &r) != nil || r.Nonce != mark(m) {
+		return run{}, false
+	}
+	return r, r.Verify() == process.Yes
+}
+
+// marked looks for the machine's process among all, and records it. Several
+// prove nothing.
+func marked(m drivers.Machine) (run, bool) {
+	found, err := process.Find(mark(m))
+	if err != nil || len(found) != 1 {
+		return run{}, false
+	}
+	r := run{Identity: found[0]}
+	if r.Started, err = r.Identity.Started(); err != nil {
+		return run{}, false
+	}
+	_ = record(m, r) // else it is looked for again
+	return r, true
+}
+
+func record(m drivers.Machine, r run) error {
+	content, err := json.Marshal(r)
+	if err != nil {
+		return err
+	}
+	part := runPath(m) + ".part"
+	if err := os.WriteFile(part, content, 0o600); err != nil {
+		return full(err, m.Dir)
+	}
+	return os.Rename(part, runPath(m))
+}
+
+func exists(path string) (bool, error) {
+	_, err := os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
+}
