@@ -109,6 +109,10 @@ func (c *applyFlags) execute(call *call, x execution) error {
 	r.Parallelism = c.Parallelism
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
+	stop := context.AfterFunc(call.ctx, func() {
+		progress.Event(reconciler.Event{Kind: reconciler.Warning, Detail: "interrupted: finishing what has begun; press Ctrl-C again to leave at once (no guest is stopped)"})
+	})
+	defer stop()
 	go attend(ctx, call.interrupts.second, cancel, progress)
 	err := r.Apply(ctx, call.ctx.Done(), x.plan, x.images)
 	cancel()

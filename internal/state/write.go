@@ -37,6 +37,10 @@ func syncDir(dir string) error {
 // plain turns the causes that a person can mend into one clear line.
 func plain(path string, err error) error {
 	dir := filepath.Dir(path)
+	var number syscall.Errno
+	if errors.As(err, &number) {
+		err = number // the path that failed is a temporary one, and no help
+	}
 	switch {
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
 		return fmt.Errorf("write %s: the disk is full; make room there and run the command again: %w", path, err)
