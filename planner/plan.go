@@ -163,7 +163,7 @@ const (
 // Cause is why a step is in the plan.
 type Cause struct {
 	Kind   CauseKind `json:"kind"`
-	Detail string    `json:"detail"` // one clause for people: `memory 256MiB -> 512MiB`
+	Detail string    `json:"detail"`          // one clause for people: `memory 256MiB -> 512MiB`
 	Origin spec.Pos  `json:"origin,omitzero"` // zero if no line of the stack files says so
 }
 

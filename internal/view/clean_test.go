@@ -102,8 +102,8 @@ func TestPrefixersOfSeveralGuestsDoNotMix(t *testing.T) {
 	for _, p := range all {
 		group.Go(func() {
 			for range 200 {
-				fmt.Fprint(p, "some li")
-				fmt.Fprint(p, "ne\n")
+				_, _ = p.Write([]byte("some li"))
+				_, _ = p.Write([]byte("ne\n"))
 			}
 		})
 	}

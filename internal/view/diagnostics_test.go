@@ -16,7 +16,7 @@ import (
 
 const badStack = `vm "a" {
   image  = image.dsk
-  memory = 512
+  /* ` + "\x1b[2J" + ` */ memory = 512
   cpu    = 2 # ` + "\x1b[2J" + `
 }
 
