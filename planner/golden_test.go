@@ -250,3 +250,23 @@ func TestPlansOfScenarios(t *testing.T) {
 		})
 	}
 }
+
+func TestABlockedStepNamesTheFirstHolder(t *testing.T) {
+	everywhere := port(80, 8080)
+	everywhere.Address = "0.0.0.0"
+	var there []spec.VM
+	for n, name := range []string{"b", "c", "d", "e", "f"} {
+		p := port(80, 8080)
+		p.Address = "127.0.0." + string(rune('1'+n))
+		there = append(there, machine(name, on(p)))
+	}
+	s := scenario{before: there, after: append(there, machine("a", on(everywhere))), with: func(in *planner.Input) {
+		in.Targets = []spec.Address{"vm.a"}
+	}}
+	for range 20 { // maps have no order
+		got := planner.New(s.input()).Steps[0].Blocked
+		if diff := cmp.Diff("host port 0.0.0.0:8080 is held by vm.b, which this plan leaves alone", got); diff != "" {
+			t.Fatal(diff)
+		}
+	}
+}
