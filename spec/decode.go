@@ -59,11 +59,26 @@ func decode(body hcl.Body, s *schema, at hcl.Range, rep *report) *block {
 		b.addBlock(inner, s.block(inner.Type), rep)
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.required)) {
-		if b.args[name] == nil {
+		if b.args[name] == nil && !misspelt(body, name, s) {
 			rep.fail(at, "Missing "+name, "Every %s needs %q. Add: %s", s.name(), name, s.required[name])
 		}
 	}
 	return b
+}
+
+// misspelt reports whether the body has an unknown argument that looks meant for
+// name, and so was reported already.
+func misspelt(body hcl.Body, name string, s *schema) bool {
+	native, isNative := body.(*hclsyntax.Body)
+	if !isNative {
+		return false
+	}
+	for given := range native.Attributes {
+		if !s.takes(given) && s.meant(given) == name {
+			return true
+		}
+	}
+	return false
 }
 
 func (b *block) addBlock(raw *hcl.Block, s *schema, rep *report) {
