@@ -16,7 +16,9 @@ export GOLANGCI_LINT_VERSION LKUP_TEST_CACHE
 VERSION := $(shell v=$$(git describe --tags --dirty --match 'v*' 2>/dev/null) && echo $${v\#v} || \
 	echo 0.1.0-dev$$(git describe --always --dirty=.dirty 2>/dev/null | sed 's/^/+/'))
 LDFLAGS := -s -w -X main.version=$(VERSION)
-GO_BUILD := go build -trimpath -buildvcs=false
+# No cgo: lkup and its guest share one compiled standard library, and need no libc.
+GO_BUILD := CGO_ENABLED=0 go build -trimpath -buildvcs=false
+GUEST_ARCHS ?= amd64 arm64
 
 .PHONY: build guest demo test bench lint fmt cross deps clean help
 
@@ -25,14 +27,15 @@ build: guest
 	$(GO_BUILD) -ldflags '$(LDFLAGS)' -o bin/lkup ./cmd/lkup
 
 # The go command knows what is up to date; it relinks nothing without need.
-guest:
-	CGO_ENABLED=0 GOOS=linux GOARCH=amd64 $(GO_BUILD) -ldflags '-s -w' -o guest/embedded/lkup-init-linux-amd64 ./guest/lkup-init
-	CGO_ENABLED=0 GOOS=linux GOARCH=arm64 $(GO_BUILD) -ldflags '-s -w' -o guest/embedded/lkup-init-linux-arm64 ./guest/lkup-init
+guest: $(addprefix guest-,$(GUEST_ARCHS))
+
+guest-%:
+	GOOS=linux GOARCH=$* $(GO_BUILD) -ldflags '-s -w' -o guest/embedded/lkup-init-linux-$* ./guest/lkup-init
 
 ## demo: boot examples/hello, fetch its page, take it down (KEEP=1 leaves it up)
 demo:
 	@tools/deps.sh demo
-	@$(MAKE) --no-print-directory build
+	@$(MAKE) --no-print-directory build GUEST_ARCHS=$$(go env GOHOSTARCH)
 	@tools/demo.sh
 
 ## test: everything that must hold; what .ci/run calls
@@ -58,9 +61,9 @@ fmt: build
 
 ## cross: lkup for the other hosts, below bin/
 cross: guest
-	CGO_ENABLED=0 GOOS=darwin GOARCH=arm64 $(GO_BUILD) -ldflags '$(LDFLAGS)' -o bin/lkup-darwin-arm64 ./cmd/lkup
-	CGO_ENABLED=0 GOOS=darwin GOARCH=amd64 $(GO_BUILD) -ldflags '$(LDFLAGS)' -o bin/lkup-darwin-amd64 ./cmd/lkup
-	CGO_ENABLED=0 GOOS=linux GOARCH=arm64 $(GO_BUILD) -ldflags '$(LDFLAGS)' -o bin/lkup-linux-arm64 ./cmd/lkup
+	GOOS=darwin GOARCH=arm64 $(GO_BUILD) -ldflags '$(LDFLAGS)' -o bin/lkup-darwin-arm64 ./cmd/lkup
+	GOOS=darwin GOARCH=amd64 $(GO_BUILD) -ldflags '$(LDFLAGS)' -o bin/lkup-darwin-amd64 ./cmd/lkup
+	GOOS=linux GOARCH=arm64 $(GO_BUILD) -ldflags '$(LDFLAGS)' -o bin/lkup-linux-arm64 ./cmd/lkup
 
 ## deps: install what demo and test need, through the system's package manager
 deps:
