@@ -67,7 +67,8 @@ type Boot struct {
 	Disks   []Disk
 }
 
-// Disk is a disk image that the machine may write to.
+// Disk is a disk image that several machines may boot from. It is never
+// written to: each machine writes to a layer of its own, which Create makes.
 type Disk struct {
 	Path   string
 	Format string // raw or qcow2; never probed
@@ -141,7 +142,9 @@ const (
 // Consoler gives a machine's console to a person.
 type Consoler interface {
 	// Console attaches to the running machine's console: reads what the guest
-	// writes from now on, writes what the user types. One at a time.
+	// writes from now on, writes what the user types. One at a time: while
+	// somebody is attached, and where nothing runs, it is an error. ctx bounds
+	// the attaching, not what follows.
 	Console(ctx context.Context, m Machine) (io.ReadWriteCloser, error)
 }
 

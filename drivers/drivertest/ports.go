@@ -42,14 +42,14 @@ func hold(p *drivers.Port) (release func(), err error) {
 			return nil, err
 		}
 		p.Host = c.LocalAddr().(*net.UDPAddr).Port
-		return func() { c.Close() }, nil
+		return func() { _ = c.Close() }, nil
 	}
 	l, err := net.Listen("tcp", where)
 	if err != nil {
 		return nil, err
 	}
 	p.Host = l.Addr().(*net.TCPAddr).Port
-	return func() { l.Close() }, nil
+	return func() { _ = l.Close() }, nil
 }
 
 func portsTold(t *testing.T, s *scene) {

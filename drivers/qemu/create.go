@@ -2,11 +2,14 @@ package qemu
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -34,11 +37,13 @@ func (d *Driver) overlay(ctx context.Context, disk drivers.Disk, path string) er
 	if err != nil {
 		return err
 	}
-	if _, err := os.Stat(disk.Path); err != nil {
-		return fmt.Errorf("the disk image is missing: %w", err)
+	size, err := virtualSize(disk)
+	if err != nil {
+		return fmt.Errorf("the disk image cannot be used: %w", err)
 	}
 	partial := path + ".part"
-	words := []string{"create", "-q", "-f", "qcow2", "-F", disk.Format, "-b", disk.Path, partial}
+	// With -u, and a size, qemu-img does not open the image.
+	words := []string{"create", "-q", "-u", "-f", "qcow2", "-F", disk.Format, "-b", disk.Path, partial, strconv.FormatUint(size, 10)}
 	cmd := exec.CommandContext(ctx, program, words...)
 	cmd.Env = d.settings.Env
 	if output, err := cmd.CombinedOutput(); err != nil {
@@ -46,6 +51,29 @@ func (d *Driver) overlay(ctx context.Context, disk drivers.Disk, path string) er
 		return fmt.Errorf("make a layer over the disk image: %w\n%s\n  %s", err, indent(string(output)), command)
 	}
 	return os.Rename(partial, path)
+}
+
+// virtualSize is how large a guest sees a disk image, in bytes.
+func virtualSize(disk drivers.Disk) (uint64, error) {
+	f, err := os.Open(disk.Path)
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	switch disk.Format {
+	case "raw":
+		const sector = 512
+		size, err := f.Seek(0, io.SeekEnd)
+		return (uint64(size) + sector - 1) / sector * sector, err
+	case "qcow2":
+		// docs/interop/qcow2.txt: magic, and at 24 the size, big-endian.
+		header := make([]byte, 32)
+		if _, err := io.ReadFull(f, header); err != nil || string(header[:4]) != "QFI\xfb" {
+			return 0, fmt.Errorf("%s is not in the format qcow2", disk.Path)
+		}
+		return binary.BigEndian.Uint64(header[24:]), nil
+	}
+	return 0, fmt.Errorf("%s has the format %q; QEMU is given raw or qcow2", disk.Path, disk.Format)
 }
 
 // Delete removes what Create and Start made. The directory itself is the

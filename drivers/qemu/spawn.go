@@ -160,7 +160,7 @@ func (c child) await(ctx context.Context) error {
 	select {
 	case err := <-c.exited:
 		cancel()
-		<-answered
+		_ = <-answered // QEMU's own words say more
 		return c.died(err)
 	case err = <-answered:
 	}
@@ -185,7 +185,7 @@ func (c child) kill(why error) error {
 	if err := c.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return errors.Join(why, err)
 	}
-	<-c.exited
+	_ = <-c.exited // by that signal
 	return errors.Join(why, remove(runPath(c.m)))
 }
 

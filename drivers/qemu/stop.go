@@ -31,7 +31,7 @@ func (d *Driver) Stop(ctx context.Context, m drivers.Machine, grace time.Duratio
 	case drivers.Absent, drivers.Stopped:
 		return drivers.StopReport{}, nil
 	case drivers.Unknown:
-		return drivers.StopReport{}, fmt.Errorf("a process holds %s, and cannot be proven to be the machine's; it was not touched", lockPath(m))
+		return drivers.StopReport{}, fmt.Errorf("a process holds %s or listens on %s, and cannot be proven to be the machine's; it was not touched", lockPath(m), monitorPath(m))
 	}
 	l := ladder{m: m, run: r}
 	for _, rung := range []struct {
@@ -78,7 +78,7 @@ func (l ladder) take(ctx context.Context, limit time.Duration, do func(context.C
 	go func() { failed <- do(limited) }()
 	defer func() {
 		cancel()
-		<-failed
+		_ = <-failed // it was looked at, or the process is gone
 	}()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
