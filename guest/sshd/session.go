@@ -60,7 +60,7 @@ func (c *connection) session(channel ssh.NewChannel) {
 	s := &session{connection: c, channel: accepted}
 	begun := false
 	for r := range requests {
-		ok := true
+		var ok bool
 		switch r.Type {
 		case "pty-req":
 			ok = s.wantTerminal(r.Payload)
