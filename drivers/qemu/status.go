@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"os"
 	"time"
 
@@ -28,7 +29,8 @@ func (d *Driver) Status(ctx context.Context, m drivers.Machine) (drivers.Status,
 		return drivers.Status{State: state}, nil
 	case drivers.Unknown:
 		return drivers.Status{State: state, Detail: fmt.Sprintf(
-			"a process holds %s, and none can be proven to be the machine's; see: fuser -v %[1]s", quote([]string{lockPath(m)}))}, nil
+			"a process holds %s or listens on %s, and none can be proven to be the machine's; see: fuser -v %[1]s %[2]s",
+			quote([]string{lockPath(m)}), quote([]string{monitorPath(m)}))}, nil
 	}
 	status := drivers.Status{State: drivers.Running, PID: r.PID, Started: r.Started}
 	if words, err := process.CommandLine(r.PID); err == nil {
@@ -71,8 +73,8 @@ const settleLimit = time.Second
 
 // find finds the machine's process: by its record, or, if the lkup that
 // started it died before it wrote one, by its mark. The state is Absent,
-// Stopped, Running, or Unknown if something holds the machine's lock and
-// nothing can be proven to be its process.
+// Stopped, Running, or Unknown if something holds the machine's lock or listens
+// in its place, and nothing can be proven to be its process.
 func find(ctx context.Context, m drivers.Machine) (run, drivers.State, error) {
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
@@ -88,24 +90,15 @@ func find(ctx context.Context, m drivers.Machine) (run, drivers.State, error) {
 		if err != nil {
 			return run{}, "", err
 		}
-		// A socket without a directory: somebody may have removed it.
-		orphaned, err := exists(monitorPath(m))
-		if err != nil {
-			return run{}, "", err
-		}
-		switch {
-		case held || !created && orphaned:
-			if r, ok := marked(m); ok {
-				return r, drivers.Running, nil
+		// Whoever removed the lock did not end the process.
+		if !held && !listens(monitorPath(m)) {
+			if created {
+				return run{}, drivers.Stopped, nil
 			}
-		case created:
-			return run{}, drivers.Stopped, nil
-		}
-		if !held && !created {
 			return run{}, drivers.Absent, nil
 		}
-		if !held {
-			return run{}, drivers.Stopped, nil
+		if r, ok := marked(m); ok {
+			return r, drivers.Running, nil
 		}
 		if time.Now().After(limit) {
 			return run{}, drivers.Unknown, nil
@@ -153,6 +146,15 @@ func record(m drivers.Machine, r run) error {
 		return full(err, m.Dir)
 	}
 	return os.Rename(part, runPath(m))
+}
+
+// listens reports whether some process listens on a socket.
+func listens(path string) bool {
+	conn, err := net.DialTimeout("unix", path, statusLimit)
+	if err == nil {
+		_ = conn.Close() // nothing was said
+	}
+	return err == nil
 }
 
 func exists(path string) (bool, error) {
