@@ -35,6 +35,8 @@ func world(step Step, i Instance) (Cause, bool) {
 		return Cause{Kind: CauseDrift, Detail: detailed("it runs, and should not", i)}, true
 	case !step.Want.Running:
 		return Cause{}, false
+	case state == drivers.Stopped && i.Applied.Running && i.NeverReady:
+		return Cause{Kind: CauseUnproven, Detail: "an earlier apply did not see it ready"}, true
 	case state == drivers.Stopped && i.Applied.Running:
 		return Cause{Kind: CauseDrift, Detail: detailed("drift, it no longer runs", i)}, true
 	case state == drivers.Paused:

@@ -46,6 +46,9 @@ type Instance struct {
 	// started. A running instance that is not proven is started again, which
 	// leaves its process alone and proves it.
 	Proven bool
+	// NeverReady says that no process was seen ready since what is applied was
+	// applied: a stopped one is then not drift, but a start that failed.
+	NeverReady bool
 	// Created is false for an instance that was recorded but whose creation
 	// never finished.
 	Created bool

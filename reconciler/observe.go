@@ -52,6 +52,8 @@ func observed(i state.Instance, status drivers.Status) planner.Instance {
 		Status:  status,
 		Proven:  status.PID != 0 && process(status) == i.Proven,
 		Created: i.Created,
+
+		NeverReady: i.Proven == state.Process{},
 	}
 }
 
