@@ -117,10 +117,11 @@ func bootArgs(m drivers.Machine, h host) []string {
 	}
 	for n, disk := range m.Boot.Disks {
 		id := "disk" + strconv.Itoa(n)
-		a = append(a,
-			"-blockdev", diskNode(id, disk, overlayPath(m, n)),
-			"-device", "virtio-blk-pci,drive="+id+",bootindex="+strconv.Itoa(n),
-		)
+		device := "virtio-blk-pci,drive=" + id
+		if m.Boot.Kernel == "" { // else the kernel has the first place
+			device += ",bootindex=" + strconv.Itoa(n)
+		}
+		a = append(a, "-blockdev", diskNode(id, disk, overlayPath(m, n)), "-device", device)
 	}
 	return a
 }
