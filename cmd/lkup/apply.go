@@ -120,6 +120,9 @@ func (c *applyFlags) execute(call *call, x execution) error {
 	if err != nil {
 		return err
 	}
+	if blocked := x.plan.Blocked(); len(blocked) > 0 {
+		return fmt.Errorf("nothing was done to %s; the plan says why", view.List(blocked))
+	}
 	return c.finish(call, x)
 }
 

@@ -53,10 +53,14 @@ func (c *logsCmd) Run(call *call) error {
 			return log.copyTo(ctx, writers[i], c.Follow)
 		})
 	}
-	if err := group.Wait(); err != nil && !errors.Is(err, context.Canceled) {
-		return err
+	err = group.Wait()
+	if errors.Is(err, context.Canceled) {
+		err = nil // Ctrl-C is how one leaves
 	}
-	return nil
+	for _, w := range writers {
+		err = errors.Join(err, w.Flush())
+	}
+	return err
 }
 
 // consoleLog is what a guest wrote since it was created.

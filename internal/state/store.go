@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"time"
@@ -256,9 +257,16 @@ func sweep(paths layout.Stack, known State) error {
 		if ids[dir.Name()] {
 			continue
 		}
-		// Remove, not RemoveAll: with anything else in it, the directory stays.
-		_ = os.Remove(paths.Manifest(dir.Name()))
-		_ = os.Remove(paths.Instance(dir.Name()))
+		inside, err := os.ReadDir(paths.Instance(dir.Name()))
+		if err != nil {
+			return err
+		}
+		if len(inside) > 1 || len(inside) == 1 && inside[0].Name() != filepath.Base(paths.Manifest("")) {
+			continue // something was made here: it is not ours to throw away
+		}
+		if err := os.RemoveAll(paths.Instance(dir.Name())); err != nil {
+			return err
+		}
 	}
 	return nil
 }
