@@ -59,7 +59,7 @@ func (d *Driver) host(m drivers.Machine) host {
 }
 
 // CommandLine is what Start runs, with paths for the sockets that Start passes
-// as descriptors.
+// as descriptors. By hand it works once Start has joined the initrds.
 func (d *Driver) CommandLine(m drivers.Machine) string {
 	return quote(append([]string{binaryFor(m.Arch)}, args(m, d.host(m))...))
 }
