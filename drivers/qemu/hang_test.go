@@ -8,9 +8,12 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/lkup/lkup/drivers"
 	"github.com/lkup/lkup/drivers/qemu"
@@ -72,6 +75,23 @@ func TestAProcessThatHangsIsSeenInTimeAndKilled(t *testing.T) {
 	}
 	if s := status(t, d, m); s.State != drivers.Stopped {
 		t.Errorf("after stop: %+v", s)
+	}
+}
+
+// TestSeveralMayAskAtOnce: QEMU serves one monitor at a time and lets only two
+// more wait; the others are told to try again.
+func TestSeveralMayAskAtOnce(t *testing.T) {
+	d, m, was := started(t)
+	var group sync.WaitGroup
+	answers := make([]drivers.Status, 8)
+	for n := range answers {
+		group.Go(func() { answers[n], _ = d.Status(t.Context(), m) })
+	}
+	group.Wait()
+	for _, s := range answers {
+		if diff := cmp.Diff(was, s); diff != "" {
+			t.Errorf("status (-want +got):\n%s", diff)
+		}
 	}
 }
 

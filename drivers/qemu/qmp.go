@@ -4,8 +4,11 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
+	"runtime"
+	"syscall"
 	"time"
 )
 
@@ -97,7 +100,27 @@ func ask(ctx context.Context, path, command string) (json.RawMessage, error) {
 	return q.do(command, nil)
 }
 
+// dialUnix waits, until ctx ends, where too many others wait already: QEMU's
+// sockets have room for two.
 func dialUnix(ctx context.Context, path string) (net.Conn, error) {
 	var dialer net.Dialer
-	return dialer.DialContext(ctx, "unix", path)
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		conn, err := dialer.DialContext(ctx, "unix", path)
+		if err == nil || !crowded(err) {
+			return conn, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-tick.C:
+		}
+	}
+}
+
+// crowded reports whether a connection was refused because too many wait.
+// macOS does not tell that from a socket on which nobody listens.
+func crowded(err error) bool {
+	return errors.Is(err, syscall.EAGAIN) || runtime.GOOS == "darwin" && errors.Is(err, syscall.ECONNREFUSED)
 }

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"net"
 	"os"
+	"syscall"
 	"time"
 
 	"github.com/lkup/lkup/drivers"
@@ -154,7 +155,7 @@ func listens(path string) bool {
 	if err == nil {
 		_ = conn.Close() // nothing was said
 	}
-	return err == nil
+	return err == nil || errors.Is(err, syscall.EAGAIN)
 }
 
 func exists(path string) (bool, error) {
