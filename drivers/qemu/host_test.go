@@ -447,7 +447,11 @@ func BenchmarkStatus(b *testing.B) {
 	if err := errors.Join(d.Create(b.Context(), m), d.Start(b.Context(), m)); err != nil {
 		b.Fatal(err)
 	}
-	defer d.Stop(context.Background(), m, 0)
+	defer func() {
+		if _, err := d.Stop(context.Background(), m, 0); err != nil {
+			b.Error(err)
+		}
+	}()
 	for b.Loop() {
 		if _, err := d.Status(b.Context(), m); err != nil {
 			b.Fatal(err)
