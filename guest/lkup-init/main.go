@@ -56,6 +56,7 @@ func (m *machine) boot() {
 	m.modules = newModules()
 
 	m.setHostname()
+	m.try("name the accounts", writeAccounts())
 	m.setClock()
 	m.modules.load("virtio_pci", "virtio_mmio")
 	m.modules.loadForDevices(urgent)
@@ -131,6 +132,23 @@ func (m *machine) setHostname() {
 	}
 	m.try("set the hostname", unix.Sethostname([]byte(name)))
 	m.try("write /etc/hostname", writeFile("/etc/hostname", name+"\n"))
+}
+
+// writeAccounts names root, where the image does not, so that programs can
+// show who they run as.
+func writeAccounts() error {
+	for path, content := range map[string]string{
+		"/etc/passwd": "root:x:0:0:root:/root:/bin/sh\n",
+		"/etc/group":  "root:x:0:\n",
+	} {
+		if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err := writeFile(path, content); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // setClock sets the clock where the kernel found none to read: then it counts
