@@ -17,28 +17,28 @@ import (
 type monitor struct {
 	conn  net.Conn
 	lines *bufio.Scanner
+	// unwatch ends the watch over the context.
+	unwatch func() bool
 }
 
 // dialMonitor connects and greets. QEMU serves one monitor connection at a
-// time, so it waits, until ctx ends, for another to go.
+// time, so it waits for another to go. When ctx ends, so does all waiting.
 func dialMonitor(ctx context.Context, path string) (*monitor, error) {
 	conn, err := dialUnix(ctx, path)
 	if err != nil {
 		return nil, err
 	}
-	if limit, has := ctx.Deadline(); has {
-		err = conn.SetDeadline(limit)
-	}
 	q := &monitor{conn: conn, lines: bufio.NewScanner(conn)}
 	q.lines.Buffer(nil, 1<<20)
-	if err == nil && !q.lines.Scan() { // the greeting
+	q.unwatch = context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Now()) }) // it is closed, or this cannot go wrong
+	if !q.lines.Scan() {                                                            // the greeting
 		err = q.ended()
 	}
 	if err == nil {
 		_, err = q.do("qmp_capabilities", nil)
 	}
 	if err != nil {
-		_ = conn.Close() // the first error says more
+		q.close()
 		return nil, err
 	}
 	return q, nil
@@ -51,7 +51,10 @@ func (q *monitor) ended() error {
 	return fmt.Errorf("QEMU closed its monitor")
 }
 
-func (q *monitor) close() { _ = q.conn.Close() }
+func (q *monitor) close() {
+	q.unwatch()
+	_ = q.conn.Close() // all that was to be said was answered, or the first error says more
+}
 
 // do carries out one command. Events that come in between are passed over.
 func (q *monitor) do(command string, arguments any) (json.RawMessage, error) {
@@ -92,6 +95,11 @@ const monitorLimit = 2 * time.Second
 func ask(ctx context.Context, path, command string) (json.RawMessage, error) {
 	ctx, cancel := context.WithTimeout(ctx, monitorLimit)
 	defer cancel()
+	return askLong(ctx, path, command)
+}
+
+// askLong is for a monitor that may take until ctx ends.
+func askLong(ctx context.Context, path, command string) (json.RawMessage, error) {
 	q, err := dialMonitor(ctx, path)
 	if err != nil {
 		return nil, err

@@ -154,7 +154,7 @@ func (c child) await(ctx context.Context) error {
 	defer cancel()
 	answered := make(chan error, 1)
 	go func() {
-		_, err := runState(limited, c.m)
+		_, err := askLong(limited, monitorPath(c.m), "query-status")
 		answered <- err
 	}()
 	select {
