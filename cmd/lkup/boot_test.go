@@ -54,6 +54,7 @@ func TestBoot(t *testing.T) {
 			"started":    started,
 			"machines":   machines,
 			"waitlocked": waitLocked,
+			"stopped":    stopped,
 		},
 		Setup: func(env *testscript.Env) error {
 			if err := setUp(env); err != nil {
@@ -133,6 +134,11 @@ func pids(ts *testscript.TestScript, _ bool, args []string) {
 // it is gone.
 func kill9(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(syscall.Kill(rowOf(ts, args[0]).PID, syscall.SIGKILL))
+	stopped(ts, false, args)
+}
+
+// stopped ADDRESS waits until a machine's process is gone.
+func stopped(ts *testscript.TestScript, _ bool, args []string) {
 	eventually(ts, "the process is gone", func() bool { return rowOf(ts, args[0]).Status == "stopped" })
 }
 
