@@ -50,6 +50,7 @@ type session struct {
 	mu       sync.Mutex
 	terminal *os.File
 	process  *os.Process
+	gone     bool // the client
 }
 
 func (c *connection) session(channel ssh.NewChannel) {
@@ -219,6 +220,7 @@ func (s *session) started(p *os.Process, terminal *os.File) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.process, s.terminal = p, terminal
+	s.tellIfGone()
 }
 
 // end tells the client how it ended, and closes.
@@ -231,7 +233,14 @@ func (s *session) end(kind string, message []byte) {
 func (s *session) hangUp() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.process != nil {
+	s.gone = true
+	s.tellIfGone()
+}
+
+// tellIfGone is for whoever holds mu: the client may go before the process is
+// known, and after.
+func (s *session) tellIfGone() {
+	if s.gone && s.process != nil {
 		_ = syscall.Kill(-s.process.Pid, syscall.SIGHUP) // its whole session
 	}
 }
