@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -122,7 +123,7 @@ func TestAMachineBootsFromItsFirstDisk(t *testing.T) {
 	copy(sector[510:], "\x55\xaa")
 	dir := t.TempDir()
 	first, second := filepath.Join(dir, "first"), filepath.Join(dir, "second")
-	if err := os.WriteFile(first, append(sector, make([]byte, 1<<20)...), 0o600); err != nil {
+	if err := os.WriteFile(first, slices.Concat(sector, make([]byte, 1<<20)), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.WriteFile(second, make([]byte, 1<<20), 0o600); err != nil {
