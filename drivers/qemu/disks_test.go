@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -47,7 +46,8 @@ func TestEachMachineWritesToItsOwnLayer(t *testing.T) {
 	}
 	report, err := d.Stop(t.Context(), writer, time.Minute)
 	if err != nil || report.By != drivers.StopACPI {
-		t.Fatalf("stop: %+v, %v", report, err)
+		log, _ := os.ReadFile(filepath.Join(writer.Dir, drivers.ConsoleLog)) // if it can be read
+		t.Fatalf("stop: %+v, %v\n%s", report, err, log)
 	}
 	if err := d.Start(t.Context(), writer); err != nil {
 		t.Fatal(err)
@@ -106,8 +106,8 @@ func answer(t *testing.T, m drivers.Machine, method string, body []byte) []byte 
 // serial port: assembled from the lines in its comments.
 func TestAMachineBootsFromItsFirstDisk(t *testing.T) {
 	const says = "booted from the first disk\n"
-	sector := make([]byte, 512)
-	copy(sector, "\x31\xc0"+ // xor ax, ax
+	disk := make([]byte, 1<<20)
+	copy(disk, "\x31\xc0"+ // xor ax, ax
 		"\x8e\xd8"+ // mov ds, ax
 		"\xbe\x16\x7c"+ // mov si, 0x7c16, which is where the text is
 		"\xfc"+ // cld
@@ -120,10 +120,10 @@ func TestAMachineBootsFromItsFirstDisk(t *testing.T) {
 		"\xf4"+ // end: hlt
 		"\xeb\xfd"+ // jmp end
 		says)
-	copy(sector[510:], "\x55\xaa")
+	copy(disk[510:], "\x55\xaa")
 	dir := t.TempDir()
 	first, second := filepath.Join(dir, "first"), filepath.Join(dir, "second")
-	if err := os.WriteFile(first, slices.Concat(sector, make([]byte, 1<<20)), 0o600); err != nil {
+	if err := os.WriteFile(first, disk, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.WriteFile(second, make([]byte, 1<<20), 0o600); err != nil {
