@@ -123,7 +123,6 @@ func powerButton(t *testing.T, s *scene) {
 // stopWithoutGrace ends a guest that is not asked, at once.
 func stopWithoutGrace(t *testing.T, s *scene) {
 	s.start(t, s.m)
-	s.up(t, s.m, 1)
 	report := s.stop(t, s.m, 0)
 	if report.By == drivers.StopNone || report.By == drivers.StopACPI || report.By == drivers.StopGuest {
 		t.Errorf("stopped by %q, though the guest had no time", report.By)
