@@ -2,6 +2,7 @@ package qemu_test
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -329,7 +330,7 @@ func TestDisks(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if !cmp.Equal(before, after) {
+			if !bytes.Equal(before, after) {
 				t.Error("the image was written to")
 			}
 		})
