@@ -40,6 +40,7 @@ func TestBoot(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	turn := make(chan struct{}, 1) // three guests at once are enough for two cores
 	testscript.Run(t, testscript.Params{
 		Dir:                 filepath.Join("testdata", "boot"),
 		UpdateScripts:       *update,
@@ -57,6 +58,8 @@ func TestBoot(t *testing.T) {
 			"stopped":    stopped,
 		},
 		Setup: func(env *testscript.Env) error {
+			turn <- struct{}{}
+			env.Defer(func() { <-turn })
 			if err := setUp(env); err != nil {
 				return err
 			}
