@@ -45,9 +45,6 @@ func (m *machine) prepare(bundle string) error {
 	for _, mount := range r.Mounts {
 		if mount.Type == "overlay" {
 			m.modules.load("overlay")
-			if err := mount.makeUpper(); err != nil {
-				return err
-			}
 		}
 		if err := mount.do(); err != nil {
 			return err
@@ -95,22 +92,8 @@ func (r runtimeMount) do() error {
 	return mount{r.Source, r.Destination, r.Type, flags, strings.Join(data, ",")}.do()
 }
 
-// makeUpper makes the directories that an overlay writes to. They lie in a
-// file system that was mounted just before, so no image can bring them.
-func (r runtimeMount) makeUpper() error {
-	for _, option := range r.Options {
-		name, dir, _ := strings.Cut(option, "=")
-		if name == "upperdir" || name == "workdir" {
-			if err := os.MkdirAll(dir, 0o755); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-// makeOverlayDirs makes the two directories of an overlay that its options name
-// and that lie on a file system mounted just now.
+// makeOverlayDirs makes the directories that an overlay writes to. They lie in
+// a file system that was mounted just before, so no image can bring them.
 func makeOverlayDirs(options []string) error {
 	for _, option := range options {
 		name, dir, _ := strings.Cut(option, "=")

@@ -50,7 +50,8 @@ type session struct {
 	mu       sync.Mutex
 	terminal *os.File
 	process  *os.Process
-	gone     bool // the client
+	early    []syscall.Signal // came before the process was known
+	gone     bool             // the client
 }
 
 func (c *connection) session(channel ssh.NewChannel) {
@@ -220,6 +221,12 @@ func (s *session) started(p *os.Process, terminal *os.File) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.process, s.terminal = p, terminal
+	if p != nil {
+		for _, signal := range s.early {
+			_ = syscall.Kill(-p.Pid, signal)
+		}
+		s.early = nil
+	}
 	s.tellIfGone()
 }
 
@@ -297,7 +304,14 @@ func (s *session) signal(payload []byte) bool {
 		return false
 	}
 	signal, known := signals[m.Signal]
+	if !known {
+		return false
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return known && s.process != nil && syscall.Kill(-s.process.Pid, signal) == nil
+	if s.process == nil {
+		s.early = append(s.early, signal)
+		return true
+	}
+	return syscall.Kill(-s.process.Pid, signal) == nil
 }
