@@ -35,10 +35,15 @@ func (d *diff) attributes() {
 	scalar(d, "running", "Running", h.Running, w.Running, strconv.FormatBool)
 	d.ports()
 	d.shares()
+	d.mounts()
 	d.env()
 	scalar(d, "cmdline", "Cmdline", h.Cmdline, w.Cmdline, quoted)
 	list(d, "depends_on", "DependsOn", h.DependsOn, w.DependsOn, addressesText)
 	d.ready(&h.Ready, &w.Ready)
+	d.texts("labels", "Labels", h.Labels, w.Labels)
+	scalar(d, "lifecycle.prevent_destroy", "Lifecycle.PreventDestroy", h.Lifecycle.PreventDestroy, w.Lifecycle.PreventDestroy, flagText)
+	list(d, "lifecycle.ignore_changes", "Lifecycle.IgnoreChanges", h.Lifecycle.IgnoreChanges, w.Lifecycle.IgnoreChanges, wordsText)
+	d.texts("lifecycle.replace_triggered_by", "Lifecycle.Triggers", h.Lifecycle.Triggers, w.Lifecycle.Triggers)
 	d.sensitivity()
 }
 
@@ -204,31 +209,64 @@ func (d *diff) shares() {
 	}
 }
 
-func (d *diff) env() {
-	if d.unknown("env") {
-		d.element("env", "", "", costOf("Env", d.driver))
+func (d *diff) mounts() {
+	open := func(m spec.Mount) bool { return d.unknown(m.Attribute()) }
+	if slices.Equal(d.have.Mounts, d.want.Mounts) && !slices.ContainsFunc(d.want.Mounts, open) {
 		return
 	}
-	if maps.Equal(d.have.Env, d.want.Env) && len(d.want.Unknown) == 0 {
-		return
+	have, want := map[string]spec.Mount{}, map[string]spec.Mount{}
+	for _, m := range d.have.Mounts {
+		have[m.Attribute()] = m
 	}
-	want := maps.Clone(d.want.Env)
-	for _, path := range d.want.Unknown {
-		if key, ok := strings.CutPrefix(path, "env."); ok {
-			if want == nil {
-				want = map[string]string{}
-			}
-			want[key] = ""
+	for _, m := range d.want.Mounts {
+		want[m.Attribute()] = m
+	}
+	for _, attribute := range union(have, want) {
+		h, there := have[attribute]
+		w, wanted := want[attribute]
+		switch {
+		case !wanted:
+			d.element(attribute, mountText(h), "", d.dearestOf("Mounts."))
+		case !there:
+			d.element(attribute, "", mountText(w), d.dearestOf("Mounts."))
+		default:
+			d.element(attribute, mountText(h), mountText(w), dearest(EffectNone, d.differing(map[string]bool{
+				"Mounts.Path":     h.Path != w.Path || slices.Contains(d.want.Unknown, attribute),
+				"Mounts.Size":     h.Size != w.Size,
+				"Mounts.ReadOnly": h.ReadOnly != w.ReadOnly,
+			})))
 		}
-	}
-	for _, key := range union(d.have.Env, want) {
-		d.element("env."+key, envText(d.have.Env, key), envText(want, key), costOf("Env", d.driver))
 	}
 }
 
-// envText keeps an empty value apart from none.
-func envText(env map[string]string, key string) string {
-	value, found := env[key]
+func (d *diff) env() { d.texts("env", "Env", d.have.Env, d.want.Env) }
+
+// texts compares two maps of texts.
+func (d *diff) texts(attribute, field string, have, want map[string]string) {
+	if d.unknown(attribute) {
+		d.element(attribute, "", "", costOf(field, d.driver))
+		return
+	}
+	if maps.Equal(have, want) && len(d.want.Unknown) == 0 {
+		return
+	}
+	wanted := maps.Clone(want)
+	for _, path := range d.want.Unknown {
+		if key, ok := strings.CutPrefix(path, attribute+"."); ok {
+			if wanted == nil {
+				wanted = map[string]string{}
+			}
+			wanted[key] = ""
+		}
+	}
+	for _, key := range union(have, wanted) {
+		d.element(attribute+"."+key, valueText(have, key), valueText(wanted, key), costOf(field, d.driver))
+	}
+}
+
+// valueText keeps an empty value apart from none.
+func valueText(values map[string]string, key string) string {
+	value, found := values[key]
 	if !found {
 		return ""
 	}

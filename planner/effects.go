@@ -35,6 +35,16 @@ var costs = map[string]cost{
 	"Shares.Guest":    {effect: EffectRestart},
 	"Shares.ReadOnly": {effect: EffectRestart},
 
+	"Mounts.Volume":   {effect: EffectRestart},
+	"Mounts.Path":     {effect: EffectRestart},
+	"Mounts.Size":     {effect: EffectRestart},
+	"Mounts.ReadOnly": {effect: EffectRestart},
+
+	"Labels":                   {effect: EffectNone},
+	"Lifecycle.PreventDestroy": {effect: EffectNone},
+	"Lifecycle.IgnoreChanges":  {effect: EffectNone},
+	"Lifecycle.Triggers":       {effect: EffectReplace},
+
 	"Ready.TCP":     {effect: EffectNone},
 	"Ready.HTTP":    {effect: EffectNone},
 	"Ready.Exec":    {effect: EffectNone},

@@ -53,7 +53,16 @@ func TestEveryFieldOfAVMIsCompared(t *testing.T) {
 		Env:     map[string]string{"K": "v"},
 		Cmdline: "quiet", DependsOn: []spec.Address{"vm.b"},
 		Ready:     spec.Ready{TCP: 80, HTTP: "http://localhost/", Exec: []string{"true"}, Log: "up", SSH: false, Timeout: time.Minute},
+		Mounts:    []spec.Mount{{Volume: "volume.d", Path: "/d", Size: 512}},
+		Labels:    map[string]string{"tier": "web"},
 		Sensitive: []string{"cmdline"},
+	}
+	onVolume := func(change func(*spec.Mount)) func(*spec.VM) {
+		return func(v *spec.VM) {
+			m := v.Mounts[0]
+			change(&m)
+			v.Mounts = []spec.Mount{m}
+		}
 	}
 	tests := []struct {
 		field     string
@@ -82,6 +91,14 @@ func TestEveryFieldOfAVMIsCompared(t *testing.T) {
 		{"Env", "env.L", func(v *spec.VM) { v.Env = map[string]string{"K": "v", "L": ""} }, planner.EffectRestart},
 		{"Cmdline", "cmdline", func(v *spec.VM) { v.Cmdline = "" }, planner.EffectRestart},
 		{"DependsOn", "depends_on", func(v *spec.VM) { v.DependsOn = nil }, planner.EffectNone},
+		{"Mounts.Volume", "mount[volume.d]", func(v *spec.VM) { v.Mounts = nil }, planner.EffectRestart},
+		{"Mounts.Path", "mount[volume.d]", onVolume(func(m *spec.Mount) { m.Path = "/e" }), planner.EffectRestart},
+		{"Mounts.Size", "mount[volume.d]", onVolume(func(m *spec.Mount) { m.Size = 1024 }), planner.EffectRestart},
+		{"Mounts.ReadOnly", "mount[volume.d]", onVolume(func(m *spec.Mount) { m.ReadOnly = true }), planner.EffectRestart},
+		{"Labels", "labels.tier", func(v *spec.VM) { v.Labels = nil }, planner.EffectNone},
+		{"Lifecycle.PreventDestroy", "lifecycle.prevent_destroy", func(v *spec.VM) { v.Lifecycle.PreventDestroy = true }, planner.EffectNone},
+		{"Lifecycle.IgnoreChanges", "lifecycle.ignore_changes", func(v *spec.VM) { v.Lifecycle.IgnoreChanges = []string{"env"} }, planner.EffectNone},
+		{"Lifecycle.Triggers", "lifecycle.replace_triggered_by.vm.b", func(v *spec.VM) { v.Lifecycle.Triggers = map[string]string{"vm.b": "1"} }, planner.EffectReplace},
 		{"Ready.TCP", "ready.tcp", func(v *spec.VM) { v.Ready.TCP = 81 }, planner.EffectNone},
 		{"Ready.HTTP", "ready.http", func(v *spec.VM) { v.Ready.HTTP = "" }, planner.EffectNone},
 		{"Ready.Exec", "ready.exec", func(v *spec.VM) { v.Ready.Exec = []string{"true", ""} }, planner.EffectNone},

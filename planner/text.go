@@ -96,6 +96,17 @@ func shareText(s spec.Share) string {
 	return strconv.Quote(s.Host)
 }
 
+func mountText(m spec.Mount) string {
+	text := memoryText(m.Size)
+	if m.Path != "" {
+		text += " at " + m.Path
+	}
+	if m.ReadOnly {
+		text += " (read-only)"
+	}
+	return text
+}
+
 func digestText(d sources.Digest) string {
 	if !d.Valid() {
 		return string(d)

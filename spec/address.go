@@ -51,6 +51,9 @@ func (k PortKey) Attribute() string {
 // Attribute is the share's path in Origins, Unknown and Sensitive.
 func (s Share) Attribute() string { return "share[" + s.Guest + "]" }
 
+// Attribute is the key of a mount in Origins, Unknown and Sensitive.
+func (m Mount) Attribute() string { return "mount[" + string(m.Volume) + "]" }
+
 func keyed(block Address, key string) Address {
 	quoted := strconv.Quote(key)
 	if strings.ContainsAny(key, "$%") {

@@ -38,10 +38,82 @@ type Stack struct {
 	Name    string
 	Images  map[Address]Image // image and template blocks
 	VMs     map[Address]VM    // one entry per instance of for_each and count
+	Volumes map[Address]Volume
 	Outputs map[string]Output
+	Moved   []Moved   // in the order in which they apply
+	Removed []Removed // sorted by From
+	Imports []Import  // sorted by To
+	Checks  []Check   // sorted by name
+	// Profiles are the names of all profile blocks, sorted, whether on or off.
+	Profiles []string
+	// Inputs are the things that values are made from, by what a person calls
+	// them: "var.branch", "local.conf", "site/nginx.conf" (a file, relative to
+	// the project).
+	Inputs map[string]Input
+	// From lists, for the place of an argument (a value of VM.Origins, or an
+	// image's Origin), the keys of the Inputs that the argument refers to
+	// itself, sorted. Those behind them stand in Input.From.
+	From map[Pos][]string
 	// Files are the files that the evaluation read, stack files included,
 	// relative to the project and sorted.
 	Files []string
+}
+
+// Volume is a disk that outlives its VMs.
+type Volume struct {
+	Address Address `json:"address"`
+	Name    string  `json:"name"`   // data, data-blue, data-0
+	Size    int     `json:"size"`   // MiB
+	Format  string  `json:"format"` // raw or qcow2
+	Origin  Pos     `json:"-"`
+}
+
+// Moved says that what was recorded as From is now To. Both are vm or volume
+// addresses, of one instance or of a whole block.
+type Moved struct {
+	From, To Address
+	Origin   Pos
+}
+
+// Removed says what becomes of something whose block is gone: it is destroyed,
+// or, if not Destroy, only forgotten.
+type Removed struct {
+	From    Address
+	Destroy bool
+	Origin  Pos
+}
+
+// Import adopts something that lkup did not make, or forgot: for a vm an
+// instance's directory, for a volume a disk image. It is done once, when To is
+// not in the state yet.
+type Import struct {
+	To     Address
+	From   string // path, absolute or relative to the project
+	Origin Pos
+}
+
+// Check is a check block's assertion, evaluated. Unknown until apply counts as
+// neither passed nor failed.
+type Check struct {
+	Name    string
+	Passed  bool
+	Known   bool
+	Message string // of the first assertion that failed
+	Origin  Pos
+}
+
+// Input is something that values of a stack are made from. It is compared by
+// content with what it was at the last apply, to say why a value changed.
+type Input struct {
+	// Content is a file's bytes, or a value as JSON.
+	Content []byte
+	// File says that Content has lines that a person can look at.
+	File bool
+	// Sensitive says that neither Content nor anything computed from it without
+	// a salt may be kept or shown.
+	Sensitive bool
+	Origin    Pos      // where a variable got its value, or a local is written; a file's is zero
+	From      []string // keys of the inputs that this one refers to itself, sorted
 }
 
 // Image is an image or a template block: where bootable files come from.
@@ -77,6 +149,9 @@ type VM struct {
 	Cmdline   string            `json:"cmdline,omitempty"`    // added to the image's own
 	DependsOn []Address         `json:"depends_on,omitempty"` // VMs, explicit or referred to; sorted
 	Ready     Ready             `json:"ready"`
+	Mounts    []Mount           `json:"mounts,omitempty"` // sorted by Volume
+	Labels    map[string]string `json:"labels,omitempty"` // for people and programs; the guest does not see them
+	Lifecycle Lifecycle         `json:"lifecycle,omitzero"`
 
 	// Unknown lists the attributes, as in Origins, whose value is known only
 	// after apply because it contains a host port that nobody has chosen yet.
@@ -87,7 +162,7 @@ type VM struct {
 	Sensitive []string `json:"sensitive,omitempty"`
 	// Origins says where each attribute was written. Keys are attribute
 	// paths: "memory", "env.DB_HOST", "port[80]", "port[53/udp]",
-	// "share[/srv/www]", "ready.timeout" and "ready" (its block), "name" (for
+	// "share[/srv/www]", "mount[volume.data]", "labels.tier", "ready.timeout" and "ready" (its block), "name" (for
 	// hostname), and "" for the vm block. An attribute left at its default has
 	// no entry; Origin falls back to the block's.
 	Origins map[string]Pos `json:"-"`
@@ -107,6 +182,26 @@ type Share struct {
 	Host     string `json:"host"`  // as written: relative to the project, or absolute
 	Guest    string `json:"guest"` // absolute
 	ReadOnly bool   `json:"read_only,omitempty"`
+}
+
+// Mount gives a VM a volume as a disk.
+type Mount struct {
+	Volume   Address `json:"volume"`         // key in Stack.Volumes
+	Path     string  `json:"path,omitempty"` // absolute, in the guest; empty: only a disk
+	Size     int     `json:"size"`           // MiB; the volume's
+	ReadOnly bool    `json:"read_only,omitempty"`
+}
+
+// Lifecycle bends what a plan may do to a VM.
+type Lifecycle struct {
+	PreventDestroy bool `json:"prevent_destroy,omitempty"`
+	// IgnoreChanges lists attributes, as in Origins, or blocks of them
+	// ("env", "port"), whose difference from what was applied plans nothing.
+	// "all" stands for every one. Sorted.
+	IgnoreChanges []string `json:"ignore_changes,omitempty"`
+	// Triggers are the values that replace_triggered_by refers to, as JSON, by
+	// the reference as written. When one differs, the VM is replaced.
+	Triggers map[string]string `json:"triggers,omitempty"`
 }
 
 // Ready lists what must hold before a VM counts as ready. All given probes
