@@ -20,7 +20,9 @@ import (
 // for the same one. A cancelled ctx ends waiting, never a guest.
 type Driver interface {
 	// Create makes what must exist before the first start, below m.Dir, which
-	// exists and is empty but for files that lkup wrote.
+	// exists and is empty but for files that lkup wrote. It makes volumes that
+	// are not there, and makes those larger that are smaller than m says;
+	// while the machine runs it does neither.
 	Create(ctx context.Context, m Machine) error
 	// Start starts the machine and returns once its process runs on its own,
 	// so that it outlives the caller. It does not wait for the guest. It
@@ -55,6 +57,9 @@ type Machine struct {
 	Boot   Boot
 	Ports  []Port
 	Shares []Share
+	// Volumes are disks of the machine's own, in the order in which the guest
+	// sees them, behind the disks that it boots from.
+	Volumes []Volume
 }
 
 // Boot says what the machine boots from: a kernel, or the first disk.
@@ -90,6 +95,16 @@ type Share struct {
 	ReadOnly bool
 }
 
+// Volume is a disk that outlives the machine. Its file's directory exists.
+type Volume struct {
+	Name     string // the disk's serial number in the guest; at most 20 bytes
+	Path     string // of the file
+	Format   string // raw or qcow2
+	Size     int    // MiB
+	Guest    string // where it is mounted; empty if it is only a disk
+	ReadOnly bool
+}
+
 // ConsoleLog is the file, below m.Dir, that every driver writes the guest's
 // console to, across restarts, in full.
 const ConsoleLog = "console.log"
@@ -116,8 +131,12 @@ type Status struct {
 	Started time.Time // of that process; zero unless it runs
 	// Ports are the host ports that the running machine really holds.
 	Ports []Port
-	// Memory is the RAM that the running machine was started with, in MiB; 0 if unknown.
-	Memory int
+	// Memory is what the running guest has of the RAM that it was started
+	// with, and MemoryMax is that RAM, in MiB; 0 if unknown.
+	Memory, MemoryMax int
+	// Volumes are the sizes, in MiB, that the running guest sees, by
+	// Volume.Name. A disk that is not attached has none.
+	Volumes map[string]int
 }
 
 // StopReport says how a machine was stopped.

@@ -84,12 +84,25 @@ func Run(t *testing.T, h Harness) {
 		"console/kept across starts":           consoleKept,
 		"stop/no grace":                        stopWithoutGrace,
 		"abilities/command line shows machine": commandLine,
+		"volumes/kept and grown":               volumesKept,
+	}
+	for _, ability := range drivers.Abilities(h.Driver(t)) {
+		switch ability {
+		case drivers.LivePorts:
+			tests["live/ports"] = livePorts
+			tests["live/port held by another process"] = livePortHeld
+		case drivers.LiveMemory:
+			tests["live/memory"] = liveMemory
+		case drivers.LiveVolumes:
+			tests["live/volumes"] = liveVolumes
+		}
 	}
 	if h.Guest != nil {
 		tests["ports/forwarded to the guest"] = forwarded
 		tests["stop/by the power button"] = powerButton
 		tests["shares/both ways"] = shares
 		tests["life/guest has its memory"] = memory
+		tests["live/seen by the guest"] = liveGuest
 	}
 	if _, able := h.Driver(t).(drivers.Consoler); able {
 		tests["console/attach"] = attach

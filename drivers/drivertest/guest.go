@@ -62,7 +62,7 @@ func (g *guest) ask(method, path, body string) (status int, answer string) {
 func (g *guest) number(path string) int {
 	g.t.Helper()
 	_, answer := g.ask("GET", path, "")
-	n, err := strconv.Atoi(answer)
+	n, err := strconv.Atoi(strings.TrimSpace(answer))
 	if err != nil {
 		g.t.Fatalf("GET %s: %q is no number", path, answer)
 	}

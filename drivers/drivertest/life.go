@@ -115,7 +115,7 @@ func startObeys(t *testing.T, s *scene) {
 	s.m.Memory += 32
 	s.m.Ports = []drivers.Port{s.port(t, "tcp", 80)}
 	second := s.start(t, s.m)
-	want := drivers.Status{State: drivers.Running, PID: second.PID, Started: second.Started, Ports: s.m.Ports, Memory: s.m.Memory}
+	want := drivers.Status{State: drivers.Running, PID: second.PID, Started: second.Started, Ports: s.m.Ports, Memory: s.m.Memory, MemoryMax: s.m.Memory}
 	if diff := cmp.Diff(want, second); diff != "" {
 		t.Errorf("after a start with other settings (-want +got):\n%s", diff)
 	}

@@ -27,7 +27,8 @@ import (
 type Driver struct {
 	root string
 	// Fail, if set, is asked before and after each effect: op is "before
-	// create", "after create", and so on for start, stop and delete. An error
+	// create", "after create", and so on for start, stop, delete, forward, balloon and
+	// grow. An error
 	// ends the call there, with the effect not done or done.
 	Fail func(op string, m drivers.Machine) error
 	// Console, if set, gives what the guest writes when it starts; otherwise
@@ -46,7 +47,9 @@ type run struct {
 	Nonce   string         `json:"nonce"`
 	Started time.Time      `json:"started"`
 	Ports   []drivers.Port `json:"ports,omitempty"`
-	Memory  int            `json:"memory"`
+	Memory  int            `json:"memory"` // that the guest has
+	RAM     int            `json:"ram"`    // that it was started with
+	Volumes map[string]int `json:"volumes,omitempty"`
 }
 
 func (d *Driver) created(m drivers.Machine) string { return filepath.Join(m.Dir, "created") }
@@ -74,7 +77,12 @@ func (d *Driver) Create(ctx context.Context, m drivers.Machine) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	return d.step("create", m, func() error { return os.WriteFile(d.created(m), nil, 0o600) })
+	return d.step("create", m, func() error {
+		if err := d.makeVolumes(m); err != nil {
+			return err
+		}
+		return os.WriteFile(d.created(m), nil, 0o600)
+	})
 }
 
 // Start records a process, unless another of this root, or the host, holds one
@@ -105,18 +113,27 @@ func (d *Driver) launch(m drivers.Machine) error {
 	if err := d.boot(m); err != nil {
 		return err
 	}
-	now := time.Now().UTC()
-	content, err := json.Marshal(run{
-		PID: firstPID + int(now.UnixNano()%(1<<30)), Nonce: m.Nonce, Started: now, Ports: m.Ports, Memory: m.Memory,
-	})
+	volumes, err := sizes(m)
 	if err != nil {
 		return err
 	}
-	part := d.processFile(m.ID) + ".part"
+	now := time.Now().UTC()
+	return d.write(m.ID, run{
+		PID: firstPID + int(now.UnixNano()%(1<<30)), Nonce: m.Nonce, Started: now,
+		Ports: m.Ports, Memory: m.Memory, RAM: m.Memory, Volumes: volumes,
+	})
+}
+
+func (d *Driver) write(id string, r run) error {
+	content, err := json.Marshal(r)
+	if err != nil {
+		return err
+	}
+	part := d.processFile(id) + ".part"
 	if err := os.WriteFile(part, content, 0o600); err != nil {
 		return err
 	}
-	return os.Rename(part, d.processFile(m.ID))
+	return os.Rename(part, d.processFile(id))
 }
 
 // firstPID is above all real pids: Linux allows 1<<22 of them, macOS fewer.
@@ -205,7 +222,10 @@ func (d *Driver) Status(ctx context.Context, m drivers.Machine) (drivers.Status,
 		return drivers.Status{State: drivers.Unknown, Detail: fmt.Sprintf(
 			"process %d runs in the place of %s and is not its own; remove %s", r.PID, m.Address, d.processFile(m.ID))}, nil
 	}
-	return drivers.Status{State: drivers.Running, PID: r.PID, Started: r.Started, Ports: r.Ports, Memory: r.Memory}, nil
+	return drivers.Status{
+		State: drivers.Running, PID: r.PID, Started: r.Started,
+		Ports: r.Ports, Memory: r.Memory, MemoryMax: r.RAM, Volumes: r.Volumes,
+	}, nil
 }
 
 func (d *Driver) asleep(m drivers.Machine) (drivers.Status, error) {

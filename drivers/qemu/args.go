@@ -58,6 +58,7 @@ func args(m drivers.Machine, h host) []string {
 		"-netdev", userNet(m.Ports),
 		"-device", "virtio-net-pci,netdev=user0,romfile=,mac="+m.MAC,
 	)
+	a = append(a, volumeArgs(m.Volumes)...)
 	return append(a, shareArgs(m.Shares)...)
 }
 
@@ -167,9 +168,14 @@ func userNet(ports []drivers.Port) string {
 	var b strings.Builder
 	b.WriteString(userNetID)
 	for _, p := range ports {
-		fmt.Fprintf(&b, ",hostfwd=%s:%s:%d-:%d", p.Protocol, p.Address, p.Host, p.Guest)
+		b.WriteString(",hostfwd=" + forward(p))
 	}
 	return b.String()
+}
+
+// forward is a port as QEMU writes it.
+func forward(p drivers.Port) string {
+	return fmt.Sprintf("%s:%s:%d-:%d", p.Protocol, p.Address, p.Host, p.Guest)
 }
 
 // shareArgs use security_model=none: links and modes are real on the host, and

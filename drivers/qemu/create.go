@@ -8,7 +8,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"os/exec"
 	"strconv"
 	"strings"
 	"syscall"
@@ -16,13 +15,25 @@ import (
 	"github.com/lkup/lkup/drivers"
 )
 
-// Create makes the machine's own layer over each disk image.
+// Create makes the machine's own layer over each disk image, and its volumes.
 func (d *Driver) Create(ctx context.Context, m drivers.Machine) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	for n, disk := range m.Boot.Disks {
 		if err := d.overlay(ctx, disk, overlayPath(m, n)); err != nil {
+			return err
+		}
+	}
+	held, err := lockHeld(lockPath(m))
+	if err != nil {
+		return err
+	}
+	for _, v := range m.Volumes {
+		if held {
+			break // it runs, and has them
+		}
+		if err := d.volume(ctx, v); err != nil {
 			return err
 		}
 	}
@@ -33,22 +44,14 @@ func (d *Driver) overlay(ctx context.Context, disk drivers.Disk, path string) er
 	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	program, err := d.program("qemu-img")
-	if err != nil {
-		return err
-	}
 	size, err := virtualSize(disk)
 	if err != nil {
 		return fmt.Errorf("the disk image cannot be used: %w", err)
 	}
 	partial := path + ".part"
 	// With -u, and a size, qemu-img does not open the image.
-	words := []string{"create", "-q", "-u", "-f", "qcow2", "-F", disk.Format, "-b", disk.Path, partial, strconv.FormatUint(size, 10)}
-	cmd := exec.CommandContext(ctx, program, words...)
-	cmd.Env = d.settings.Env
-	if output, err := cmd.CombinedOutput(); err != nil {
-		command := quote(append([]string{program}, words...))
-		return fmt.Errorf("make a layer over the disk image: %w\n%s\n  %s", err, indent(string(output)), command)
+	if err := d.image(ctx, "create", "-q", "-u", "-f", "qcow2", "-F", disk.Format, "-b", disk.Path, partial, strconv.FormatUint(size, 10)); err != nil {
+		return fmt.Errorf("make a layer over the disk image: %w", err)
 	}
 	return os.Rename(partial, path)
 }

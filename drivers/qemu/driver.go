@@ -22,8 +22,7 @@ type Settings struct {
 	Env []string
 }
 
-// Driver implements drivers.Driver and the abilities Consoler, CommandLiner,
-// Checker and Doctor.
+// Driver implements drivers.Driver and every ability.
 type Driver struct {
 	settings Settings
 	// unfiltered says that this host's QEMU was found to have no seccomp filters.
@@ -36,6 +35,10 @@ var (
 	_ drivers.CommandLiner = (*Driver)(nil)
 	_ drivers.Checker      = (*Driver)(nil)
 	_ drivers.Doctor       = (*Driver)(nil)
+
+	_ drivers.PortForwarder = (*Driver)(nil)
+	_ drivers.Ballooner     = (*Driver)(nil)
+	_ drivers.VolumeGrower  = (*Driver)(nil)
 )
 
 // New makes a driver. It looks at nothing yet.

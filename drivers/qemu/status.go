@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"net"
 	"os"
+	"slices"
 	"syscall"
 	"time"
 
@@ -35,17 +36,58 @@ func (d *Driver) Status(ctx context.Context, m drivers.Machine) (drivers.Status,
 	}
 	status := drivers.Status{State: drivers.Running, PID: r.PID, Started: r.Started}
 	if words, err := process.CommandLine(r.PID); err == nil {
-		status.Ports, status.Memory = settings(words)
+		status.Ports, status.MemoryMax = settings(words)
+		status.Memory = status.MemoryMax
 	}
 	ctx, cancel := context.WithTimeout(ctx, statusLimit)
 	defer cancel()
-	switch guest, err := runState(ctx, m); {
-	case err != nil:
+	if err := inquire(ctx, m, &status); err != nil {
 		status.Detail = "its monitor does not answer: " + err.Error()
-	case !guest.Running:
-		status.State, status.Detail = drivers.Paused, guest.Status
 	}
 	return status, nil
+}
+
+// inquire asks QEMU what its command line cannot tell: what was changed since.
+func inquire(ctx context.Context, m drivers.Machine, status *drivers.Status) error {
+	q, err := dialMonitor(ctx, monitorPath(m))
+	if err != nil {
+		return err
+	}
+	defer q.close()
+	guest, err := q.runState()
+	if err != nil {
+		return err
+	}
+	if !guest.Running {
+		status.State, status.Detail = drivers.Paused, guest.Status
+	}
+	ports, err := q.forwards()
+	if err != nil {
+		return err
+	}
+	status.Ports = inOrder(ports, m.Ports)
+	if status.Memory, err = q.memory(); err != nil {
+		return err
+	}
+	status.Volumes, err = q.volumes(m)
+	return err
+}
+
+// inOrder puts the ports that were asked for first, in the order in which they
+// were.
+func inOrder(ports, asked []drivers.Port) []drivers.Port {
+	var all []drivers.Port
+	for _, p := range asked {
+		if slices.Contains(ports, p) {
+			all = append(all, p)
+		}
+	}
+	for _, p := range ports {
+		if !slices.Contains(asked, p) {
+			all = append(all, p)
+		}
+	}
+	return all
 }
 
 type guestState struct {
@@ -53,9 +95,18 @@ type guestState struct {
 	Status  string `json:"status"` // running, paused, io-error, internal-error and the like
 }
 
-func runState(ctx context.Context, m drivers.Machine) (guestState, error) {
+func askRunState(ctx context.Context, m drivers.Machine) (guestState, error) {
+	q, err := dialMonitor(ctx, monitorPath(m))
+	if err != nil {
+		return guestState{}, err
+	}
+	defer q.close()
+	return q.runState()
+}
+
+func (q *monitor) runState() (guestState, error) {
 	var s guestState
-	reply, err := ask(ctx, monitorPath(m), "query-status")
+	reply, err := q.do("query-status", nil)
 	if err == nil {
 		err = json.Unmarshal(reply, &s)
 	}

@@ -132,7 +132,7 @@ func (l ladder) button(ctx context.Context) error {
 	tick := time.NewTicker(pressAgain)
 	defer tick.Stop()
 	for {
-		guest, err := runState(ctx, l.m)
+		guest, err := askRunState(ctx, l.m)
 		if err == nil && !guest.Running {
 			_, err = ask(ctx, monitorPath(l.m), "cont")
 		}

@@ -27,7 +27,7 @@ func main() {
 		try(os.MkdirAll(m.path, 0o755))
 		try(unix.Mount(m.kind, m.path, m.kind, 0, ""))
 	}
-	load("virtio_pci", "virtio_net", "virtio_blk", "button", "evdev", "9pnet_virtio", "9p")
+	load("virtio_pci", "virtio_net", "virtio_blk", "virtio_balloon", "button", "evdev", "9pnet_virtio", "9p")
 	try(network())
 	http.HandleFunc("/memory", memory)
 	http.HandleFunc("/mount/", mount)

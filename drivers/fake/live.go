@@ -1,0 +1,126 @@
+package fake
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+
+	"github.com/lkup/lkup/drivers"
+)
+
+const mib = 1 << 20
+
+// makeVolumes makes a file as large as each volume, whatever its format.
+func (d *Driver) makeVolumes(m drivers.Machine) error {
+	if _, err := d.read(m.ID); err == nil {
+		return nil // it runs, and has them
+	}
+	for _, v := range m.Volumes {
+		if err := enlarge(v); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func enlarge(v drivers.Volume) error {
+	info, err := os.Stat(v.Path)
+	if err == nil && info.Size() >= int64(v.Size)*mib {
+		return nil
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	f, err := os.OpenFile(v.Path, os.O_WRONLY|os.O_CREATE, 0o600)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Truncate(int64(v.Size)*mib), f.Close())
+}
+
+// sizes are what the guest sees of the volumes.
+func sizes(m drivers.Machine) (map[string]int, error) {
+	if len(m.Volumes) == 0 {
+		return nil, nil
+	}
+	all := map[string]int{}
+	for _, v := range m.Volumes {
+		info, err := os.Stat(v.Path)
+		if err != nil {
+			return nil, err
+		}
+		all[v.Name] = int(info.Size() / mib)
+	}
+	return all, nil
+}
+
+// change rewrites the record of the machine's process.
+func (d *Driver) change(ctx context.Context, op string, m drivers.Machine, change func(*run) error) error {
+	s, err := d.Status(ctx, m)
+	if err != nil {
+		return err
+	}
+	if s.State != drivers.Running {
+		return fmt.Errorf("%s does not run", m.Address)
+	}
+	return d.step(op, m, func() error {
+		r, err := d.read(m.ID)
+		if err != nil {
+			return err
+		}
+		if err := change(&r); err != nil {
+			return err
+		}
+		return d.write(m.ID, r)
+	})
+}
+
+// Forward changes the recorded ports.
+func (d *Driver) Forward(ctx context.Context, m drivers.Machine) error {
+	var failure error
+	err := d.change(ctx, "forward", m, func(r *run) error {
+		asked := m
+		asked.Ports = slices.DeleteFunc(slices.Clone(m.Ports), func(p drivers.Port) bool { return slices.Contains(r.Ports, p) })
+		release, err := d.takePorts(asked)
+		if err != nil { // then what was there stays, but for what goes
+			failure = err
+			r.Ports = slices.DeleteFunc(r.Ports, func(p drivers.Port) bool { return !slices.Contains(m.Ports, p) })
+			return nil
+		}
+		defer release()
+		r.Ports = m.Ports
+		return nil
+	})
+	return errors.Join(err, failure)
+}
+
+// Balloon changes the recorded memory.
+func (d *Driver) Balloon(ctx context.Context, m drivers.Machine) error {
+	return d.change(ctx, "balloon", m, func(r *run) error {
+		if m.Memory > r.RAM {
+			return fmt.Errorf("%s was started with %dMiB", m.Address, r.RAM)
+		}
+		r.Memory = m.Memory
+		return nil
+	})
+}
+
+// Grow enlarges the files.
+func (d *Driver) Grow(ctx context.Context, m drivers.Machine) error {
+	return d.change(ctx, "grow", m, func(r *run) error {
+		for _, v := range m.Volumes {
+			if _, attached := r.Volumes[v.Name]; !attached || v.ReadOnly {
+				continue
+			}
+			if err := enlarge(v); err != nil {
+				return err
+			}
+		}
+		all, err := sizes(m)
+		r.Volumes = all
+		return err
+	})
+}
