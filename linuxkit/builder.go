@@ -76,6 +76,32 @@ func (b *Builder) Resolve(ctx context.Context, img spec.Image) (sources.Digest, 
 	return r.digest()
 }
 
+// Inputs are what an image is made from, by what a person calls it: files of
+// the project by their paths, and components by their refs.
+func (b *Builder) Inputs(ctx context.Context, img spec.Image) (map[string]spec.Input, error) {
+	r, err := b.read(ctx, img)
+	if err != nil {
+		return nil, err
+	}
+	all := map[string]spec.Input{}
+	name, text, err := b.text(*img.Template)
+	if err != nil {
+		return nil, err
+	}
+	if img.Template.File != "" {
+		all[name] = spec.Input{Content: text, File: true}
+	}
+	for i, f := range r.template.Files {
+		if f.Source != "" {
+			all[path.Join(path.Dir(name), f.Source)] = spec.Input{Content: r.contents[i], File: true}
+		}
+	}
+	for ref, digest := range r.digests {
+		all["component "+ref] = spec.Input{Content: []byte(digest)}
+	}
+	return all, nil
+}
+
 func (b *Builder) read(ctx context.Context, img spec.Image) (recipe, error) {
 	if img.Template == nil {
 		return recipe{}, fmt.Errorf("%s is no template", img.Address)

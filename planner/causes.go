@@ -9,12 +9,18 @@ import (
 
 // causes says why a step about an existing instance does what it does, the
 // most important reason first.
-func causes(step Step, i Instance) []Cause {
+func (p *planning) causes(step Step, i Instance, asked bool) []Cause {
 	var all []Cause
+	if asked && step.Action == Replace {
+		all = append(all, Cause{Kind: CauseAsked, Detail: "its replacement was asked for"})
+	}
 	if c, found := world(step, i); found {
 		all = append(all, c)
 	}
-	because := changesBehind(step)
+	if step.MovedFrom != "" {
+		all = append(all, Cause{Kind: CauseMoved, Detail: "it was " + string(step.MovedFrom), Origin: p.movedAt(step)})
+	}
+	because := p.changesBehind(step)
 	if step.Action == Restart || step.Action == Replace {
 		return append(because, all...) // the changes alone would do
 	}
@@ -38,7 +44,7 @@ func world(step Step, i Instance) (Cause, bool) {
 	case state == drivers.Stopped && i.Applied.Running && i.NeverReady:
 		return Cause{Kind: CauseUnproven, Detail: "an earlier apply did not see it ready"}, true
 	case state == drivers.Stopped && i.Applied.Running:
-		return Cause{Kind: CauseDrift, Detail: detailed("drift, it no longer runs", i)}, true
+		return Cause{Kind: CauseDrift, Detail: detailed("it no longer runs", i)}, true
 	case state == drivers.Paused:
 		return Cause{Kind: CauseDrift, Detail: detailed("it is paused, and should run", i)}, true
 	case state == drivers.Running && !i.Proven:
@@ -56,42 +62,63 @@ func detailed(text string, i Instance) string {
 }
 
 // changesBehind is the changes that make a step what it is, the dearest first.
-func changesBehind(step Step) []Cause {
+func (p *planning) changesBehind(step Step) []Cause {
 	var behind []Change
 	for _, c := range step.Changes {
-		if forces(c, step.Action) {
+		if forces(c, step) {
 			behind = append(behind, c)
 		}
 	}
 	slices.SortStableFunc(behind, func(a, b Change) int { return cmp.Compare(b.Effect.rank(), a.Effect.rank()) })
 	all := make([]Cause, len(behind))
 	for i, c := range behind {
-		all[i] = Cause{Kind: CauseChange, Detail: c.String(), Origin: c.Origin}
+		all[i] = Cause{Kind: CauseChange, Detail: c.clause(step), Origin: c.Origin}
+		if c.Drift {
+			all[i].Kind = CauseDrift
+			continue
+		}
+		all[i].Because = p.because(step, c)
 	}
 	return all
 }
 
-// forces reports whether a change alone is reason enough for an action.
-func forces(c Change, action Action) bool {
-	switch action {
+// forces reports whether a change alone is reason enough for a step's action.
+func forces(c Change, step Step) bool {
+	switch step.Action {
 	case Replace:
 		return c.Effect == EffectReplace
 	case Restart:
-		return c.Effect == EffectRestart || c.Effect == EffectLive
-	case Stop, Start:
+		return c.Effect == EffectRestart
+	case Stop:
 		return c.Attribute == "running"
+	case Start:
+		return c.Attribute == "running" || step.Live && c.Effect == EffectLive
 	case Update:
 		return true
-	case NoOp, Create, Delete:
+	case NoOp, Create, Delete, Forget:
 		return false
 	default:
-		panic("planner: no such action: " + string(action))
+		panic("planner: no such action: " + string(step.Action))
 	}
+}
+
+// clause is the change as a cause. That an image became another one by its
+// files says less than its name.
+func (c Change) clause(step Step) string {
+	switch {
+	case c.Attribute == "image" && step.Have.Image == step.Want.Image && !c.Unknown:
+		return string(step.Want.Image) + " changed"
+	case c.Why != "":
+		return c.String() + " and " + c.Why
+	}
+	return c.String()
 }
 
 // String is the change in one clause: memory 256MiB -> 512MiB.
 func (c Change) String() string {
 	switch {
+	case c.Old == hidden && c.New == hidden:
+		return c.Attribute + " changed " + hidden
 	case c.Unknown && c.Old == "":
 		return c.Attribute + " (known after apply)"
 	case c.Unknown:

@@ -16,10 +16,41 @@ func (p *planning) creation(want spec.VM) Step {
 		Driver:  p.driver(want, Instance{}),
 		Digest:  p.Digests[want.Image],
 		Want:    p.keep(want),
-		Causes:  []Cause{{Kind: CauseNew, Detail: "new in the stack files", Origin: want.Origin("")}},
+		Causes:  []Cause{{Kind: CauseNew, Detail: "it is new in the stack files", Origin: want.Origin("")}},
 	}
 	step.Changes = unknowns(step)
 	return step
+}
+
+// forgetting is the step of an instance that a removed block lets go.
+func (p *planning) forgetting(i Instance) Step {
+	return Step{
+		Address: i.Address,
+		Action:  Forget,
+		ID:      i.ID,
+		Driver:  i.Driver,
+		Have:    p.keep(i.Applied),
+		Causes:  []Cause{{Kind: CauseRemoved, Detail: "a removed block says not to destroy it", Origin: p.removed(i.Address).Origin}},
+	}
+}
+
+// keeps reports whether a removed block says not to destroy an instance.
+func (p *planning) keeps(a spec.Address) bool {
+	r := p.removed(a)
+	return r.From != "" && !r.Destroy && !p.Destroy
+}
+
+// removed is the removed block that speaks of an instance.
+func (p *planning) removed(a spec.Address) spec.Removed {
+	if p.Stack == nil {
+		return spec.Removed{}
+	}
+	for _, r := range p.Stack.Removed {
+		if r.From.Covers(a) {
+			return r
+		}
+	}
+	return spec.Removed{}
 }
 
 // unknowns lists the attributes of a new VM that are known after apply.
@@ -30,12 +61,15 @@ func unknowns(step Step) []Change {
 	}
 	d := diff{driver: step.Driver, have: &spec.VM{}, want: step.Want}
 	d.attributes()
+	for i := range d.changes {
+		d.changes[i].Why = "" // nothing runs yet
+	}
 	return slices.DeleteFunc(d.changes, func(c Change) bool { return !c.Unknown })
 }
 
 // deletion is the step of an instance that shall go.
 func (p *planning) deletion(i Instance) Step {
-	cause := Cause{Kind: CauseGone, Detail: "no longer in the stack files"}
+	cause := Cause{Kind: CauseGone, Detail: "it is no longer in the stack files"}
 	if p.Destroy {
 		cause = Cause{Kind: CauseDestroy, Detail: "its removal was asked for"}
 	}
@@ -52,23 +86,51 @@ func (p *planning) deletion(i Instance) Step {
 
 // change is the step of an instance that shall stay.
 func (p *planning) change(want spec.VM, i Instance) Step {
-	have, wanted := p.keep(i.Applied), p.keep(settled(want, i.Applied))
-	d := diff{driver: p.driver(want, i), have: have, want: wanted}
-	digest := p.Digests[want.Image]
-	d.image(pinned{i.Applied.Image, i.Digest}, pinned{want.Image, digest})
+	driver, digest := p.driver(want, i), p.Digests[want.Image]
+	want = settled(want, i.Applied)
+	if ignored(want, "image") {
+		digest = i.Digest
+	}
+	if ignored(want, "driver") {
+		driver = i.Driver
+	}
+	have, wanted := p.keep(i.Applied), p.keep(p.triggered(unignored(want, i.Applied)))
+	d := diff{driver: driver, abilities: p.Abilities[driver], have: have, want: wanted}
+	if alive(i) {
+		d.most = i.Status.MemoryMax
+	}
+	d.image(pinned{i.Applied.Image, i.Digest}, pinned{wanted.Image, digest})
 	d.attributes()
 	scalar(&d, "driver", "Driver", i.Driver, d.driver, func(name string) string { return name })
-	step := Step{
-		Address: want.Address,
-		Action:  verb(i, wanted.Running, effectOf(d.changes)),
-		ID:      i.ID,
-		Driver:  d.driver,
-		Digest:  cmp.Or(digest, i.Digest),
-		Want:    wanted,
-		Have:    have,
-		Changes: d.changes,
+	d.drift(i)
+	asked := slices.ContainsFunc(p.Replace, func(a spec.Address) bool { return a.Covers(i.Address) })
+	effect := effectOf(d.changes)
+	if asked {
+		effect = EffectReplace
 	}
-	step.Causes = causes(step, i)
+	step := Step{
+		Address:   i.Address,
+		Action:    verb(i, wanted.Running, effect),
+		MovedFrom: p.moved[i.Address],
+		ID:        i.ID,
+		Driver:    d.driver,
+		Digest:    cmp.Or(digest, i.Digest),
+		Want:      wanted,
+		Have:      have,
+		Changes:   d.changes,
+	}
+	if step.MovedFrom != "" && step.Action == NoOp {
+		step.Action = Update
+	}
+	switch step.Action {
+	case Update, Start:
+		step.Live = alive(i) && wanted.Running && effect == EffectLive
+	}
+	switch step.Action {
+	case Update, Restart, Replace:
+		step.Effect = cmp.Or(effect, EffectNone)
+	}
+	step.Causes = p.causes(step, i, asked)
 	return unlessUnknown(step, i)
 }
 
@@ -118,11 +180,11 @@ func effectOf(changes []Change) Effect {
 }
 
 // verb decides what happens to an instance whose attributes differ at a cost
-// of effect. A live change is a restart as long as there is no action for it.
+// of effect.
 func verb(i Instance, running bool, effect Effect) Action {
-	restarts := effect.rank() >= EffectLive.rank()
+	restarts := effect.rank() >= EffectRestart.rank()
 	switch {
-	case !i.Created && (effect == EffectReplace || alive(i) && (restarts || !running)):
+	case !i.Created && (effect == EffectReplace || alive(i) && (effect.rank() >= EffectLive.rank() || !running)):
 		return Replace // what was half made was made of something else
 	case !i.Created, i.Status.State == drivers.Absent:
 		return Create
@@ -153,7 +215,7 @@ func alive(i Instance) bool {
 // from under a guest.
 func unlessUnknown(step Step, i Instance) Step {
 	if i.Status.State == drivers.Unknown {
-		step.Action = NoOp
+		step.Action, step.Effect, step.Live = NoOp, "", false
 		step.Causes = []Cause{{Kind: CauseDrift, Detail: detailed("it is not known whether it runs", i)}}
 		step.Blocked = detailed("it is not known whether it runs", i)
 	}

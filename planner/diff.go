@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/lkup/lkup/drivers"
 	"github.com/lkup/lkup/sources"
 	"github.com/lkup/lkup/spec"
 )
@@ -15,6 +16,8 @@ const hidden = "(sensitive)"
 // diff lists how a VM's wanted attributes differ from the applied ones.
 type diff struct {
 	driver     string // that is to run it
+	abilities  []drivers.Ability
+	most       int // MiB that the running machine can be given; 0 if it does not run
 	have, want *spec.VM
 	changes    []Change
 }
@@ -31,7 +34,7 @@ func (d *diff) attributes() {
 	h, w := d.have, d.want
 	scalar(d, "name", "Name", h.Name, w.Name, quoted)
 	scalar(d, "cpus", "CPUs", h.CPUs, w.CPUs, strconv.Itoa)
-	scalar(d, "memory", "Memory", h.Memory, w.Memory, memoryText)
+	d.memory(h.Memory, w.Memory)
 	scalar(d, "running", "Running", h.Running, w.Running, strconv.FormatBool)
 	d.ports()
 	d.shares()
@@ -53,44 +56,45 @@ func (d *diff) image(have, want pinned) {
 	case want.digest == "" && have.image == want.image:
 		// Nothing that is known differs, so what is there stays.
 	case want.digest == "":
-		d.add(Change{Attribute: "image", Old: string(have.image), Unknown: true, Effect: costOf("Image", d.driver)})
+		d.add(Change{Attribute: "image", Old: string(have.image), Unknown: true}, d.cost("Image"))
 	case have.digest == want.digest:
-		d.add(Change{Attribute: "image", Old: string(have.image), New: string(want.image), Effect: EffectNone})
+		d.add(Change{Attribute: "image", Old: string(have.image), New: string(want.image)}, price{effect: EffectNone})
 	case have.image != want.image:
-		d.add(Change{Attribute: "image", Old: string(have.image), New: string(want.image), Effect: costOf("Image", d.driver)})
+		d.add(Change{Attribute: "image", Old: string(have.image), New: string(want.image)}, d.cost("Image"))
 	default:
-		d.add(Change{Attribute: "image", Old: digestText(have.digest), New: digestText(want.digest), Effect: costOf("Image", d.driver)})
+		d.add(Change{Attribute: "image", Old: digestText(have.digest), New: digestText(want.digest)}, d.cost("Image"))
 	}
 }
 
 // scalar compares two values of an attribute.
 func scalar[T comparable](d *diff, attribute, field string, have, want T, text func(T) string) {
 	if have != want || d.unknown(attribute) {
-		d.element(attribute, text(have), text(want), costOf(field, d.driver))
+		d.element(attribute, text(have), text(want), d.cost(field))
 	}
 }
 
 // list compares two lists, of which the order counts.
 func list[T comparable](d *diff, attribute, field string, have, want []T, text func([]T) string) {
 	if !slices.Equal(have, want) || d.unknown(attribute) {
-		d.element(attribute, text(have), text(want), costOf(field, d.driver))
+		d.element(attribute, text(have), text(want), d.cost(field))
 	}
 }
 
 func (d *diff) unknown(attribute string) bool { return slices.Contains(d.want.Unknown, attribute) }
 
 // element compares two texts; "" is "not there".
-func (d *diff) element(attribute, have, want string, effect Effect) {
+func (d *diff) element(attribute, have, want string, p price) {
 	if d.unknown(attribute) {
-		d.add(Change{Attribute: attribute, Old: have, Unknown: true, Effect: effect})
+		d.add(Change{Attribute: attribute, Old: have, Unknown: true}, p)
 		return
 	}
 	if have != want {
-		d.add(Change{Attribute: attribute, Old: have, New: want, Effect: effect})
+		d.add(Change{Attribute: attribute, Old: have, New: want}, p)
 	}
 }
 
-func (d *diff) add(c Change) {
+func (d *diff) add(c Change, p price) {
+	c.Effect, c.Loses, c.Why = p.effect, p.loses, p.why
 	if c.Unknown || c.New != "" {
 		c.Origin = d.want.Origin(c.Attribute)
 	}
@@ -145,7 +149,7 @@ func (d *diff) port(attribute string, have spec.Port, there bool, want spec.Port
 		if there {
 			old = portText(have)
 		}
-		d.add(Change{Attribute: attribute, Old: old, Unknown: true, Effect: d.dearestOf("Ports.")})
+		d.add(Change{Attribute: attribute, Old: old, Unknown: true}, d.dearestOf("Ports."))
 	case !there:
 		d.element(attribute, "", portText(want), d.dearestOf("Ports."))
 	default:
@@ -158,25 +162,36 @@ func (d *diff) port(attribute string, have spec.Port, there bool, want spec.Port
 }
 
 // dearestOf is what an element of a list costs as a whole.
-func (d *diff) dearestOf(prefix string) Effect {
-	var top Effect
+func (d *diff) dearestOf(prefix string) price {
+	var top price
 	for field := range costs {
 		if strings.HasPrefix(field, prefix) {
-			top = dearest(top, costOf(field, d.driver))
+			top = dearer(top, d.cost(field))
 		}
 	}
 	return top
 }
 
 // differing is what the fields cost that differ.
-func (d *diff) differing(fields map[string]bool) Effect {
-	var top Effect
+func (d *diff) differing(fields map[string]bool) price {
+	top := price{effect: EffectNone}
 	for field, differs := range fields {
 		if differs {
-			top = dearest(top, costOf(field, d.driver))
+			top = dearer(top, d.cost(field))
 		}
 	}
 	return top
+}
+
+// memory can be given and taken up to what the running machine was started with.
+func (d *diff) memory(have, want int) {
+	p := d.cost("Memory")
+	if p.effect == EffectLive && d.most > 0 && want > d.most {
+		p = price{effect: EffectRestart, why: "it was started with " + memoryText(d.most)}
+	}
+	if have != want || d.unknown("memory") {
+		d.element("memory", memoryText(have), memoryText(want), p)
+	}
 }
 
 func (d *diff) shares() {
@@ -201,10 +216,10 @@ func (d *diff) shares() {
 		case !there:
 			d.element(attribute, "", shareText(w), d.dearestOf("Shares."))
 		default:
-			d.element(attribute, shareText(h), shareText(w), dearest(EffectNone, d.differing(map[string]bool{
+			d.element(attribute, shareText(h), shareText(w), d.differing(map[string]bool{
 				"Shares.Host":     h.Host != w.Host || slices.Contains(d.want.Unknown, attribute),
 				"Shares.ReadOnly": h.ReadOnly != w.ReadOnly,
-			})))
+			}))
 		}
 	}
 }
@@ -230,11 +245,11 @@ func (d *diff) mounts() {
 		case !there:
 			d.element(attribute, "", mountText(w), d.dearestOf("Mounts."))
 		default:
-			d.element(attribute, mountText(h), mountText(w), dearest(EffectNone, d.differing(map[string]bool{
+			d.element(attribute, mountText(h), mountText(w), d.differing(map[string]bool{
 				"Mounts.Path":     h.Path != w.Path || slices.Contains(d.want.Unknown, attribute),
 				"Mounts.Size":     h.Size != w.Size,
 				"Mounts.ReadOnly": h.ReadOnly != w.ReadOnly,
-			})))
+			}))
 		}
 	}
 }
@@ -244,7 +259,7 @@ func (d *diff) env() { d.texts("env", "Env", d.have.Env, d.want.Env) }
 // texts compares two maps of texts.
 func (d *diff) texts(attribute, field string, have, want map[string]string) {
 	if d.unknown(attribute) {
-		d.element(attribute, "", "", costOf(field, d.driver))
+		d.element(attribute, "", "", d.cost(field))
 		return
 	}
 	if maps.Equal(have, want) && len(d.want.Unknown) == 0 {
@@ -260,7 +275,7 @@ func (d *diff) texts(attribute, field string, have, want map[string]string) {
 		}
 	}
 	for _, key := range union(have, wanted) {
-		d.element(attribute+"."+key, valueText(have, key), valueText(wanted, key), costOf(field, d.driver))
+		d.element(attribute+"."+key, valueText(have, key), valueText(wanted, key), d.cost(field))
 	}
 }
 
@@ -300,7 +315,7 @@ func (d *diff) sensitivity() {
 		if have[path] != want[path] && !changed {
 			d.changes = append(d.changes, Change{
 				Attribute: path, Old: secrecy(have[path]), New: secrecy(want[path]),
-				Effect: costOf("Sensitive", d.driver), Origin: d.want.Origin(path),
+				Effect: EffectNone, Origin: d.want.Origin(path),
 			})
 		}
 	}

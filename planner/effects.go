@@ -1,81 +1,108 @@
 package planner
 
-// cost is what it takes to change one field of spec.VM.
-type cost struct {
-	effect Effect
-	// drivers holds the drivers by which it costs something else, by name.
-	drivers map[string]Effect
+import (
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/lkup/lkup/drivers"
+)
+
+// Cost is what it takes to change one field of spec.VM.
+type Cost struct {
+	Effect Effect
+	// Needs is what a driver must be able to do for a live effect; without it,
+	// the change is a restart.
+	Needs drivers.Ability
+	// Loses says that what is on the VM's own disk is lost. Volumes stay.
+	Loses bool
 }
 
 // costs is the one place that says what a change costs. Its keys are paths of
 // Go fields below spec.VM; an element of a list that comes or goes costs as
-// much as its dearest field. A test proves that no field is missing.
+// much as its dearest field. A test proves that no field is missing, and
+// another that the documentation says the same.
 //
 // Fields that say nothing about the guest cost nothing: they are recorded.
 // "Running" is not here to be paid for either: it turns into start and stop.
-var costs = map[string]cost{
-	"Address":   {effect: EffectNone}, // the VM's identity: it cannot differ
-	"Name":      {effect: EffectReplace},
-	"Image":     {effect: EffectReplace}, // its digest; the name alone costs nothing
-	"Driver":    {effect: EffectReplace},
-	"CPUs":      {effect: EffectRestart},
-	"Memory":    {effect: EffectRestart},
-	"Running":   {effect: EffectNone},
-	"Env":       {effect: EffectRestart},
-	"Cmdline":   {effect: EffectRestart},
-	"DependsOn": {effect: EffectNone},
+// Of memory, only what the running machine was started with can be given and
+// taken; more is a restart. A volume grows and never shrinks.
+var costs = map[string]Cost{
+	"Address":   {Effect: EffectNone}, // the VM's identity: it cannot differ
+	"Name":      {Effect: EffectRestart},
+	"Image":     {Effect: EffectReplace, Loses: true}, // its digest; the name alone costs nothing
+	"Driver":    {Effect: EffectReplace, Loses: true},
+	"CPUs":      {Effect: EffectRestart},
+	"Memory":    {Effect: EffectLive, Needs: drivers.LiveMemory},
+	"Running":   {Effect: EffectNone},
+	"Env":       {Effect: EffectRestart},
+	"Cmdline":   {Effect: EffectRestart},
+	"DependsOn": {Effect: EffectNone},
 
-	"Ports.Guest":    {effect: EffectRestart},
-	"Ports.Host":     {effect: EffectRestart},
-	"Ports.Auto":     {effect: EffectNone},
-	"Ports.Address":  {effect: EffectRestart},
-	"Ports.Protocol": {effect: EffectRestart},
+	"Ports.Guest":    {Effect: EffectLive, Needs: drivers.LivePorts},
+	"Ports.Host":     {Effect: EffectLive, Needs: drivers.LivePorts},
+	"Ports.Auto":     {Effect: EffectNone},
+	"Ports.Address":  {Effect: EffectLive, Needs: drivers.LivePorts},
+	"Ports.Protocol": {Effect: EffectLive, Needs: drivers.LivePorts},
 
-	"Shares.Host":     {effect: EffectRestart},
-	"Shares.Guest":    {effect: EffectRestart},
-	"Shares.ReadOnly": {effect: EffectRestart},
+	"Shares.Host":     {Effect: EffectRestart},
+	"Shares.Guest":    {Effect: EffectRestart},
+	"Shares.ReadOnly": {Effect: EffectRestart},
 
-	"Mounts.Volume":   {effect: EffectRestart},
-	"Mounts.Path":     {effect: EffectRestart},
-	"Mounts.Size":     {effect: EffectRestart},
-	"Mounts.ReadOnly": {effect: EffectRestart},
+	"Mounts.Volume":   {Effect: EffectRestart},
+	"Mounts.Path":     {Effect: EffectRestart},
+	"Mounts.Size":     {Effect: EffectLive, Needs: drivers.LiveVolumes},
+	"Mounts.ReadOnly": {Effect: EffectRestart},
 
-	"Labels":                   {effect: EffectNone},
-	"Lifecycle.PreventDestroy": {effect: EffectNone},
-	"Lifecycle.IgnoreChanges":  {effect: EffectNone},
-	"Lifecycle.Triggers":       {effect: EffectReplace},
+	"Labels":                   {Effect: EffectNone},
+	"Lifecycle.PreventDestroy": {Effect: EffectNone},
+	"Lifecycle.IgnoreChanges":  {Effect: EffectNone},
+	"Lifecycle.Triggers":       {Effect: EffectReplace, Loses: true},
 
-	"Ready.TCP":     {effect: EffectNone},
-	"Ready.HTTP":    {effect: EffectNone},
-	"Ready.Exec":    {effect: EffectNone},
-	"Ready.Log":     {effect: EffectNone},
-	"Ready.SSH":     {effect: EffectNone},
-	"Ready.Timeout": {effect: EffectNone},
+	// The machine is proved again.
+	"Ready.TCP":     {Effect: EffectLive},
+	"Ready.HTTP":    {Effect: EffectLive},
+	"Ready.Exec":    {Effect: EffectLive},
+	"Ready.Log":     {Effect: EffectLive},
+	"Ready.SSH":     {Effect: EffectLive},
+	"Ready.Timeout": {Effect: EffectNone},
 
-	"Unknown":   {effect: EffectNone},
-	"Sensitive": {effect: EffectNone},
-	"Origins":   {effect: EffectNone},
+	"Unknown":   {Effect: EffectNone},
+	"Sensitive": {Effect: EffectNone},
+	"Origins":   {Effect: EffectNone},
 }
 
-// Costs says what it costs to change each field of spec.VM under a driver. The
-// keys are paths of Go fields: "Memory", "Ports.Host".
-func Costs(driver string) map[string]Effect {
-	all := make(map[string]Effect, len(costs))
-	for field := range costs {
-		all[field] = costOf(field, driver)
-	}
-	return all
+// Costs says what it costs to change each field of spec.VM. The keys are paths
+// of Go fields: "Memory", "Ports.Host".
+func Costs() map[string]Cost { return maps.Clone(costs) }
+
+// price is what a change costs under a driver, and why it is not less.
+type price struct {
+	effect Effect
+	loses  bool
+	why    string
 }
 
-func costOf(field, driver string) Effect {
+// cost is the price of a change of one field.
+func (d *diff) cost(field string) price {
 	c, found := costs[field]
 	if !found {
 		panic("planner: no cost for spec.VM." + field)
 	}
-	if effect, special := c.drivers[driver]; special {
-		return effect
+	if c.Needs != "" && !slices.Contains(d.abilities, c.Needs) {
+		return price{effect: EffectRestart, why: fmt.Sprintf("driver %s cannot change %s of a running machine", d.driver, c.Needs)}
 	}
-	return c.effect
+	return price{effect: c.Effect, loses: c.Loses}
+}
+
+// dearer is the higher of two prices; of two equal ones, the one that cannot be
+// less whatever the driver.
+func dearer(a, b price) price {
+	switch more := b.effect.rank() - a.effect.rank(); {
+	case more > 0, more == 0 && b.why == "":
+		return b
+	}
+	return a
 }
 
 // rank orders effects, the cheapest first; no change at all ranks lowest.
@@ -94,6 +121,9 @@ func (e Effect) rank() int {
 	}
 }
 
+// Exceeds reports whether an effect goes further than another.
+func (e Effect) Exceeds(limit Effect) bool { return e.rank() > limit.rank() }
+
 // dearest is the highest effect of all; "" of none.
 func dearest(effects ...Effect) Effect {
 	var top Effect
@@ -103,4 +133,19 @@ func dearest(effects ...Effect) Effect {
 		}
 	}
 	return top
+}
+
+// Limit is how far a step goes, for who wants to limit it: what it does to a
+// guest that runs, or to its disk.
+func (s Step) Limit() Effect {
+	switch s.Action {
+	case NoOp, Create, Start, Forget, Update:
+		return dearest(EffectNone, s.Effect)
+	case Restart, Stop:
+		return EffectRestart
+	case Replace, Delete:
+		return EffectReplace
+	default:
+		panic("planner: no such action: " + string(s.Action))
+	}
 }

@@ -32,7 +32,7 @@ func fields(t reflect.Type, prefix string) []string {
 
 func TestEveryFieldOfAVMHasACost(t *testing.T) {
 	var costed []string
-	for field := range planner.Costs("qemu") {
+	for field := range planner.Costs() {
 		costed = append(costed, field)
 	}
 	slices.Sort(costed)
@@ -70,21 +70,21 @@ func TestEveryFieldOfAVMIsCompared(t *testing.T) {
 		change    func(*spec.VM)
 		effect    planner.Effect
 	}{
-		{"Name", "name", func(v *spec.VM) { v.Name = "b" }, planner.EffectReplace},
+		{"Name", "name", func(v *spec.VM) { v.Name = "b" }, planner.EffectRestart},
 		{"Image", "image", func(v *spec.VM) { v.Image = "image.y" }, planner.EffectReplace},
 		{"Driver", "driver", func(v *spec.VM) { v.Driver = "fake" }, planner.EffectReplace},
 		{"CPUs", "cpus", func(v *spec.VM) { v.CPUs = 2 }, planner.EffectRestart},
-		{"Memory", "memory", func(v *spec.VM) { v.Memory = 512 }, planner.EffectRestart},
+		{"Memory", "memory", func(v *spec.VM) { v.Memory = 512 }, planner.EffectLive},
 		{"Running", "running", func(v *spec.VM) { v.Running = false }, planner.EffectNone},
-		{"Ports.Guest", "port[81]", func(v *spec.VM) { v.Ports = []spec.Port{v.Ports[0], port(81, 8081)} }, planner.EffectRestart},
-		{"Ports.Host", "port[80]", func(v *spec.VM) { v.Ports = []spec.Port{port(80, 8081)} }, planner.EffectRestart},
+		{"Ports.Guest", "port[81]", func(v *spec.VM) { v.Ports = []spec.Port{v.Ports[0], port(81, 8081)} }, planner.EffectLive},
+		{"Ports.Host", "port[80]", func(v *spec.VM) { v.Ports = []spec.Port{port(80, 8081)} }, planner.EffectLive},
 		{"Ports.Auto", "port[80]", func(v *spec.VM) { p := v.Ports[0]; p.Auto = true; v.Ports = []spec.Port{p} }, planner.EffectNone},
-		{"Ports.Address", "port[80]", func(v *spec.VM) { p := v.Ports[0]; p.Address = "::1"; v.Ports = []spec.Port{p} }, planner.EffectRestart},
+		{"Ports.Address", "port[80]", func(v *spec.VM) { p := v.Ports[0]; p.Address = "::1"; v.Ports = []spec.Port{p} }, planner.EffectLive},
 		{"Ports.Protocol", "port[80/udp]", func(v *spec.VM) {
 			p := v.Ports[0]
 			p.Protocol = "udp"
 			v.Ports = []spec.Port{v.Ports[0], p}
-		}, planner.EffectRestart},
+		}, planner.EffectLive},
 		{"Shares.Host", "share[/srv]", func(v *spec.VM) { v.Shares = []spec.Share{{Host: "..", Guest: "/srv"}} }, planner.EffectRestart},
 		{"Shares.Guest", "share[/srv]", func(v *spec.VM) { v.Shares = nil }, planner.EffectRestart},
 		{"Shares.ReadOnly", "share[/srv]", func(v *spec.VM) { v.Shares = []spec.Share{{Host: ".", Guest: "/srv", ReadOnly: true}} }, planner.EffectRestart},
@@ -93,20 +93,20 @@ func TestEveryFieldOfAVMIsCompared(t *testing.T) {
 		{"DependsOn", "depends_on", func(v *spec.VM) { v.DependsOn = nil }, planner.EffectNone},
 		{"Mounts.Volume", "mount[volume.d]", func(v *spec.VM) { v.Mounts = nil }, planner.EffectRestart},
 		{"Mounts.Path", "mount[volume.d]", onVolume(func(m *spec.Mount) { m.Path = "/e" }), planner.EffectRestart},
-		{"Mounts.Size", "mount[volume.d]", onVolume(func(m *spec.Mount) { m.Size = 1024 }), planner.EffectRestart},
+		{"Mounts.Size", "mount[volume.d]", onVolume(func(m *spec.Mount) { m.Size = 1024 }), planner.EffectLive},
 		{"Mounts.ReadOnly", "mount[volume.d]", onVolume(func(m *spec.Mount) { m.ReadOnly = true }), planner.EffectRestart},
 		{"Labels", "labels.tier", func(v *spec.VM) { v.Labels = nil }, planner.EffectNone},
 		{"Lifecycle.PreventDestroy", "lifecycle.prevent_destroy", func(v *spec.VM) { v.Lifecycle.PreventDestroy = true }, planner.EffectNone},
 		{"Lifecycle.IgnoreChanges", "lifecycle.ignore_changes", func(v *spec.VM) { v.Lifecycle.IgnoreChanges = []string{"env"} }, planner.EffectNone},
 		{"Lifecycle.Triggers", "lifecycle.replace_triggered_by.vm.b", func(v *spec.VM) { v.Lifecycle.Triggers = map[string]string{"vm.b": "1"} }, planner.EffectReplace},
-		{"Ready.TCP", "ready.tcp", func(v *spec.VM) { v.Ready.TCP = 81 }, planner.EffectNone},
-		{"Ready.HTTP", "ready.http", func(v *spec.VM) { v.Ready.HTTP = "" }, planner.EffectNone},
-		{"Ready.Exec", "ready.exec", func(v *spec.VM) { v.Ready.Exec = []string{"true", ""} }, planner.EffectNone},
-		{"Ready.Log", "ready.log", func(v *spec.VM) { v.Ready.Log = "down" }, planner.EffectNone},
-		{"Ready.SSH", "ready.ssh", func(v *spec.VM) { v.Ready.SSH = true }, planner.EffectNone},
+		{"Ready.TCP", "ready.tcp", func(v *spec.VM) { v.Ready.TCP = 81 }, planner.EffectLive},
+		{"Ready.HTTP", "ready.http", func(v *spec.VM) { v.Ready.HTTP = "" }, planner.EffectLive},
+		{"Ready.Exec", "ready.exec", func(v *spec.VM) { v.Ready.Exec = []string{"true", ""} }, planner.EffectLive},
+		{"Ready.Log", "ready.log", func(v *spec.VM) { v.Ready.Log = "down" }, planner.EffectLive},
+		{"Ready.SSH", "ready.ssh", func(v *spec.VM) { v.Ready.SSH = true }, planner.EffectLive},
 		{"Ready.Timeout", "ready.timeout", func(v *spec.VM) { v.Ready.Timeout = time.Hour }, planner.EffectNone},
 		{"Sensitive", "env.K", func(v *spec.VM) { v.Sensitive = []string{"cmdline", "env.K"} }, planner.EffectNone},
-		{"Unknown", "memory", func(v *spec.VM) { v.Unknown = []string{"memory"} }, planner.EffectRestart},
+		{"Unknown", "memory", func(v *spec.VM) { v.Unknown = []string{"memory"} }, planner.EffectLive},
 	}
 	tested := map[string]bool{"Address": true, "Origins": true} // identity, and where things stand
 	for _, tt := range tests {
@@ -117,18 +117,36 @@ func TestEveryFieldOfAVMIsCompared(t *testing.T) {
 			in := planner.Input{
 				Stack:     &spec.Stack{VMs: map[spec.Address]spec.VM{"vm.a": want}},
 				Digests:   digestsOf("image.x", "a", "image.y", "b"),
+				Abilities: able,
 				Inventory: planner.Inventory{"vm.a": running1(full)},
 			}
-			got := map[string]planner.Effect{}
-			for _, c := range planner.New(in).Steps[0].Changes {
-				got[c.Attribute] = c.Effect
+			effects := func() map[string]planner.Effect {
+				got := map[string]planner.Effect{}
+				for _, c := range planner.New(in).Steps[0].Changes {
+					got[c.Attribute] = c.Effect
+					if lost := c.Effect == planner.EffectReplace; c.Loses != lost {
+						t.Errorf("%s loses data: %t", c.Attribute, c.Loses)
+					}
+					if dearer := in.Abilities == nil && c.Effect != tt.effect; dearer != (c.Why != "") {
+						t.Errorf("%s costs %s, and why is %q", c.Attribute, c.Effect, c.Why)
+					}
+				}
+				return got
 			}
-			if diff := cmp.Diff(map[string]planner.Effect{tt.attribute: tt.effect}, got); diff != "" {
+			if diff := cmp.Diff(map[string]planner.Effect{tt.attribute: tt.effect}, effects()); diff != "" {
 				t.Error(diff)
+			}
+			in.Abilities = nil
+			unable := tt.effect
+			if planner.Costs()[tt.field].Needs != "" || tt.field == "Unknown" {
+				unable = planner.EffectRestart
+			}
+			if diff := cmp.Diff(map[string]planner.Effect{tt.attribute: unable}, effects()); diff != "" {
+				t.Errorf("by a driver that can change nothing live: %s", diff)
 			}
 		})
 	}
-	for field := range planner.Costs("qemu") {
+	for field := range planner.Costs() {
 		if !tested[field] {
 			t.Errorf("no row changes %s", field)
 		}

@@ -30,11 +30,14 @@ func digestsOf(pairs ...string) map[spec.Address]sources.Digest {
 	return all
 }
 
+// able is a driver that can change live all that any can.
+var able = map[string][]drivers.Ability{"qemu": {drivers.LivePorts, drivers.LiveMemory, drivers.LiveVolumes}}
+
 // running1 is an instance that runs as applied.
 func running1(vm spec.VM) planner.Instance {
 	return planner.Instance{
 		Address: vm.Address, ID: "0000000" + string(vm.Address[3:4]), Applied: vm, Digest: digest("a"), Driver: "qemu",
-		Status: drivers.Status{State: drivers.Running, Ports: heldPorts(vm)}, Proven: true, Created: true,
+		Status: drivers.Status{State: drivers.Running, Ports: heldPorts(vm), Memory: vm.Memory, MemoryMax: 512}, Proven: true, Created: true,
 	}
 }
 
@@ -75,6 +78,22 @@ func on(ports ...spec.Port) func(*spec.VM) {
 			wrote(vm, p.Attribute())
 		}
 	}
+}
+
+func protected(vm *spec.VM) {
+	vm.Lifecycle.PreventDestroy = true
+	wrote(vm, "lifecycle.prevent_destroy")
+}
+
+func mounted(size int) func(*spec.VM) {
+	return func(vm *spec.VM) {
+		vm.Mounts = []spec.Mount{{Volume: "volume.d", Path: "/d", Size: size}}
+		wrote(vm, "mount[volume.d]")
+	}
+}
+
+func trigger(value string) func(*spec.VM) {
+	return func(vm *spec.VM) { vm.Lifecycle.Triggers = map[string]string{"var.x": value} }
 }
 
 func auto(guest, host int) spec.Port {
@@ -183,6 +202,74 @@ func scenarios() map[string]scenario {
 		"target-destroyed-with-what-needs-it": {before: append(chain, machine("d", nil)), after: chain, with: func(in *planner.Input) {
 			in.Destroy, in.Targets = true, []spec.Address{"vm.b"}
 		}},
+		"memory-within-what-it-was-started-with": {before: []spec.VM{machine("a", nil)}, after: []spec.VM{machine("a", moreMemory)}},
+		"memory-beyond-what-it-was-started-with": {before: one, after: []spec.VM{machine("a", func(vm *spec.VM) { vm.Memory = 1024; wrote(vm, "memory") })}},
+		"live-by-a-driver-that-cannot":           {before: one, after: []spec.VM{machine("a", on(port(80, 8080)))}, with: func(in *planner.Input) { in.Abilities = nil }},
+		"drift-port-and-memory": {before: []spec.VM{machine("a", on(port(80, 8080)))}, after: []spec.VM{machine("a", on(port(80, 8080)))},
+			happened: state("vm.a", drivers.Status{State: drivers.Running, Memory: 128, MemoryMax: 256,
+				Ports: []drivers.Port{{Address: "127.0.0.1", Host: 9999, Guest: 99, Protocol: "tcp"}}})},
+		"refresh-only": {before: []spec.VM{machine("a", on(port(80, 8080))), machine("b", nil), machine("c", nil)}, after: chain,
+			happened: func(all planner.Inventory) {
+				state("vm.a", drivers.Status{State: drivers.Running, Memory: 128, MemoryMax: 256})(all)
+				state("vm.b", drivers.Status{State: drivers.Absent})(all)
+			},
+			with: func(in *planner.Input) { in.RefreshOnly = true }},
+		"disk-gone-and-manifest-edited": {before: []spec.VM{machine("a", mounted(512))}, after: []spec.VM{machine("a", mounted(512))},
+			happened: func(all planner.Inventory) {
+				i := all["vm.a"]
+				i.Lost, i.Edited = []spec.Address{"volume.d"}, true
+				all["vm.a"] = i
+			}},
+		"volume-grows":            {before: []spec.VM{machine("a", mounted(512))}, after: []spec.VM{machine("a", mounted(1024))}},
+		"volume-cannot-shrink":    {before: []spec.VM{machine("a", mounted(512))}, after: []spec.VM{machine("a", mounted(256))}},
+		"replace-asked-for":       {before: chain, after: chain, with: func(in *planner.Input) { in.Replace = []spec.Address{"vm.b"} }},
+		"excluded-with-dependent": {before: one, after: []spec.VM{machine("a", moreMemory), machine("b", nil, "vm.a"), machine("c", nil)}, with: func(in *planner.Input) { in.Exclude = []spec.Address{"vm.a"} }},
+		"prevented": {before: []spec.VM{machine("a", protected), machine("b", protected)},
+			after: []spec.VM{machine("a", func(vm *spec.VM) { protected(vm); otherImage(vm) })}},
+		"changes-ignored": {before: one, after: []spec.VM{machine("a", func(vm *spec.VM) {
+			moreMemory(vm)
+			otherImage(vm)
+			vm.Env = map[string]string{"A": "1", "B": "2"}
+			vm.Lifecycle.IgnoreChanges = []string{"env.A", "image", "memory"}
+		})}},
+		"moved": {before: []spec.VM{machine("a", nil), machine("b", nil)}, after: []spec.VM{machine("c", nil), machine("d", moreMemory)}, with: func(in *planner.Input) {
+			in.Stack.Moved = []spec.Moved{{From: "vm.a", To: "vm.c", Origin: spec.Pos{File: "lkup.hcl", Line: 1}}, {From: "vm.b", To: "vm.d", Origin: spec.Pos{File: "lkup.hcl", Line: 5}}}
+		}},
+		"removed-and-forgotten": {before: chain, after: chain[:1], with: func(in *planner.Input) {
+			in.Stack.Removed = []spec.Removed{{From: "vm.b", Destroy: false, Origin: spec.Pos{File: "lkup.hcl", Line: 1}}, {From: "vm.c", Destroy: true}}
+		}},
+		"triggered": {before: []spec.VM{machine("a", trigger("1"))}, after: []spec.VM{machine("a", trigger("2"))}},
+		"because-of-a-file": {before: one, after: one, with: func(in *planner.Input) {
+			in.Digests["image.x"] = digest("c")
+			i := in.Inventory["vm.a"]
+			i.Sources = map[string]spec.Fingerprint{
+				"image.x":         {Digest: "1", From: []string{"site/nginx.conf"}},
+				"site/nginx.conf": {Digest: "2", Lines: []uint32{1, 2, 3}},
+				"site/same":       {Digest: "5"},
+			}
+			in.Inventory["vm.a"] = i
+			in.Sources = map[string]spec.Fingerprint{
+				"image.x":         {Digest: "3", From: []string{"site/nginx.conf", "site/same"}},
+				"site/nginx.conf": {Digest: "4", Lines: []uint32{1, 7, 3}},
+				"site/same":       {Digest: "5"},
+			}
+		}},
+		"because-of-a-variable": {before: one, after: []spec.VM{machine("a", moreMemory)}, with: func(in *planner.Input) {
+			at := spec.Pos{File: "lkup.hcl", Line: 12, Column: 3}
+			in.Stack.From = map[spec.Pos][]string{at: {"local.same", "local.size"}}
+			i := in.Inventory["vm.a"]
+			i.Status.MemoryMax = 256
+			i.Sources = map[string]spec.Fingerprint{
+				"local.same": {Digest: "0"},
+				"local.size": {Digest: "1", Text: "\"256MiB\""}, "var.big": {Digest: "2", Text: "false"},
+			}
+			in.Inventory["vm.a"] = i
+			in.Sources = map[string]spec.Fingerprint{
+				"local.same": {Digest: "0"},
+				"local.size": {Digest: "3", Text: "\"512MiB\"", Origin: spec.Pos{File: "lkup.hcl", Line: 3, Column: 1}, From: []string{"var.big"}},
+				"var.big":    {Digest: "4", Text: "true", Origin: spec.Pos{File: "prod.lkupvars", Line: 2, Column: 1}},
+			}
+		}},
 		"other-driver": {before: one, after: one, with: func(in *planner.Input) { in.Drivers["vm.a"] = "fake" }},
 		"outputs": {before: one, after: one, with: func(in *planner.Input) {
 			in.Outputs = map[string]any{"same": []any{1.0}, "other": "a", "gone": "x"}
@@ -199,6 +286,7 @@ func (s scenario) input() planner.Input {
 		Stack:     &spec.Stack{Name: "s", VMs: map[spec.Address]spec.VM{}},
 		Digests:   digestsOf("image.x", "a", "image.y", "b"),
 		Drivers:   map[spec.Address]string{},
+		Abilities: able,
 		Inventory: planner.Inventory{},
 	}
 	for _, vm := range s.before {
@@ -223,10 +311,15 @@ func TestPlansOfScenarios(t *testing.T) {
 	for name, s := range scenarios() {
 		t.Run(name, func(t *testing.T) {
 			plan := planner.New(s.input())
+			var said []string
 			for i := range plan.Steps {
+				said = append(said, plan.Steps[i].Sentence())
 				plan.Steps[i].Want, plan.Steps[i].Have = nil, nil
 			}
-			content, err := json.MarshalIndent(plan, "", "  ")
+			content, err := json.MarshalIndent(struct {
+				Sentences []string `json:"sentences"`
+				*planner.Plan
+			}{said, plan}, "", "  ")
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -28,7 +28,7 @@ func TestLaws(t *testing.T) {
 	}
 	for _, wanted := range []string{
 		"create", "start", "update", "restart", "replace", "stop", "delete", "no-op",
-		"drift", "unproven", "unfinished", "cycle", "cut", "blocked", "unknown",
+		"live", "drift", "unproven", "unfinished", "cycle", "cut", "blocked", "unknown",
 	} {
 		if seen[wanted] < seeds/400 {
 			t.Errorf("%q came up %d times in %d seeds: the laws were not tested on it", wanted, seen[wanted], seeds)
@@ -137,6 +137,9 @@ func count(plan *planner.Plan, seen map[string]int) {
 		if s.Blocked != "" {
 			seen["blocked"]++
 		}
+		if s.Live {
+			seen["live"]++
+		}
 		if goesDown(s) && reaches(plan, s.Address, s.Address) {
 			seen["cycle"]++
 		}
@@ -170,6 +173,13 @@ func randomTargets(r *rand.Rand, in planner.Input) planner.Input {
 	if r.IntN(4) == 0 {
 		in.Targets = []spec.Address{pick[spec.Address](r, "vm.a", "vm.b", "vm.c"), pick[spec.Address](r, "vm.c", "vm.d")}
 	}
+	if r.IntN(8) == 0 {
+		in.Exclude = []spec.Address{pick[spec.Address](r, "vm.a", "vm.b", "vm.c", "vm.d")}
+	}
+	if r.IntN(8) == 0 {
+		in.Replace = []spec.Address{pick[spec.Address](r, "vm.a", "vm.b", "vm.c", "vm.d")}
+	}
+	in.RefreshOnly = r.IntN(12) == 0
 	in.Destroy = r.IntN(12) == 0
 	return in
 }

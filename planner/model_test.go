@@ -101,8 +101,14 @@ func (w *world) effects(plan *planner.Plan, op planner.Op) []func() {
 	a := step.Address
 	switch op.Phase {
 	case planner.Record:
+		if step.Action == planner.Forget {
+			return []func(){func() { delete(w.machines, a) }}
+		}
 		return []func(){func() { w.adopt(step) }}
 	case planner.Down:
+		if step.Live {
+			return []func(){func() { w.withdraw(step) }}
+		}
 		all := []func(){func() { w.stop(plan, step) }}
 		switch step.Action {
 		case planner.Replace, planner.Delete:
@@ -122,8 +128,9 @@ func (w *world) effects(plan *planner.Plan, op planner.Op) []func() {
 func (w *world) up(plan *planner.Plan, step planner.Step) []func() {
 	a := step.Address
 	m := w.machines[a]
+	step.Want = w.choose(*step.Want)
 	if m != nil && m.Status.State == drivers.Running && m.Created {
-		return []func(){func() { w.adopt(step); w.prove(step) }}
+		return []func(){func() { w.change(step) }, func() { w.adopt(step); w.prove(step) }}
 	}
 	all := []func(){
 		func() {
@@ -147,17 +154,22 @@ func (w *world) up(plan *planner.Plan, step planner.Step) []func() {
 	return all
 }
 
-// adopt records what is wanted. Ports left open are chosen.
+// adopt records what is wanted.
 func (w *world) adopt(step planner.Step) {
 	m := w.machines[step.Address]
-	m.Applied, m.Driver, m.Digest = *step.Want, step.Driver, step.Digest
-	m.Applied.Ports = slices.Clone(m.Applied.Ports)
-	for i, p := range m.Applied.Ports {
+	m.Applied, m.Driver, m.Digest = *w.choose(*step.Want), step.Driver, step.Digest
+}
+
+// choose chooses ports that were left open.
+func (w *world) choose(vm spec.VM) *spec.VM {
+	vm.Ports = slices.Clone(vm.Ports)
+	for i, p := range vm.Ports {
 		if p.Host == 0 {
 			w.ids++
-			m.Applied.Ports[i].Host = 40000 + w.ids
+			vm.Ports[i].Host = 40000 + w.ids
 		}
 	}
+	return &vm
 }
 
 func (w *world) start(plan *planner.Plan, step planner.Step) {
@@ -182,8 +194,32 @@ func (w *world) run(m *planner.Instance) {
 	if by := w.collision(m.Address, held); by != "" {
 		w.blame("%s and %s hold one host port", m.Address, by)
 	}
-	m.Status = drivers.Status{State: drivers.Running, Ports: held}
+	m.Status = drivers.Status{State: drivers.Running, Ports: held, Memory: m.Applied.Memory, MemoryMax: m.Applied.Memory}
 	m.Proven = false
+}
+
+// withdraw takes away the ports that go, of a machine that runs on.
+func (w *world) withdraw(step planner.Step) {
+	m, kept := w.machines[step.Address], heldPorts(*step.Want)
+	if !running(m) {
+		w.blame("%s does not run, and was to be changed live", m.Address)
+	}
+	m.Status.Ports = slices.DeleteFunc(slices.Clone(m.Status.Ports), func(p drivers.Port) bool { return !slices.Contains(kept, p) })
+}
+
+// change makes a running machine what is wanted, in place.
+func (w *world) change(step planner.Step) {
+	m := w.machines[step.Address]
+	if !step.Live {
+		return // it is only proved
+	}
+	if step.Want.Memory > m.Status.MemoryMax || step.Want.CPUs != m.Applied.CPUs {
+		w.blame("%s cannot become that while it runs", m.Address)
+	}
+	m.Status.Memory, m.Status.Ports = step.Want.Memory, heldPorts(*step.Want)
+	if by := w.collision(m.Address, m.Status.Ports); by != "" {
+		w.blame("%s and %s hold one host port, by a live change", m.Address, by)
+	}
 }
 
 func heldPorts(vm spec.VM) []drivers.Port {
@@ -243,6 +279,7 @@ func (w *world) stop(plan *planner.Plan, step planner.Step) {
 	m.Proven = false
 }
 
+// goesDown reports whether a step ends the machine's process.
 func goesDown(s planner.Step) bool {
 	switch s.Action {
 	case planner.Restart, planner.Replace, planner.Stop, planner.Delete:
@@ -285,7 +322,15 @@ func (w *world) drift(r *rand.Rand) {
 		return
 	}
 	m := w.machines[all[r.IntN(len(all))]]
-	switch r.IntN(6) {
+	switch r.IntN(8) {
+	case 6:
+		if running(m) {
+			m.Status.Ports = slices.Clone(m.Status.Ports[:len(m.Status.Ports)/2])
+		}
+	case 7:
+		if running(m) {
+			m.Status.Memory = m.Status.MemoryMax / 2
+		}
 	case 0:
 		if running(m) {
 			m.Status = drivers.Status{State: drivers.Stopped, Detail: "killed"}

@@ -48,25 +48,54 @@ func (s *scheduler) has(step int, phase Phase) bool {
 	if s.steps[step].Blocked != "" {
 		return phase != Record
 	}
-	return s.steps[step].Action.has(phase)
+	return s.steps[step].has(phase)
 }
 
-// has reports whether an action has a half.
-func (a Action) has(phase Phase) bool {
-	switch a {
-	case Create, Start:
+// has reports whether a step has a half.
+func (s Step) has(phase Phase) bool {
+	switch s.Action {
+	case Create:
 		return phase == Up
+	case Start:
+		return phase == Up || phase == Down && s.Live
 	case Restart, Replace:
 		return phase == Down || phase == Up
 	case Stop, Delete:
 		return phase == Down
 	case Update:
+		return (phase == Record) != s.Live
+	case Forget:
 		return phase == Record
 	case NoOp:
 		return false
 	default:
-		panic("planner: no such action: " + string(a))
+		panic("planner: no such action: " + string(s.Action))
 	}
+}
+
+// Withdraws reports whether an op is the part of a live change that takes away
+// ports: it is nothing of its own to tell of, unless it fails.
+func (s Step) Withdraws(phase Phase) bool { return s.Live && phase == Down }
+
+// frees reports whether a step's Down gives up a host port.
+func (s *scheduler) frees(step int, p spec.Port) bool {
+	if !s.has(step, Down) {
+		return false
+	}
+	if !s.steps[step].Live {
+		return true
+	}
+	keeps := holders{hostPort{p.Protocol, p.Host}: nil}
+	i := s.inventory[s.steps[step].Address]
+	for _, own := range i.Own {
+		keeps.add(i.Address, hostPort{own.Protocol, own.Host}, own.Address)
+	}
+	for _, q := range s.steps[step].Want.Ports {
+		keeps.add(i.Address, hostPort{q.Protocol, q.Host}, q.Address)
+	}
+	kept := false
+	keeps.of(p, func(spec.Address) { kept = true })
+	return !kept
 }
 
 // portHolders looks who holds the ports that steps take. Who holds others does
@@ -116,7 +145,7 @@ func (s *scheduler) keeper(needs spec.Address, p spec.Port) spec.Address {
 	var keeper spec.Address
 	s.holders.of(p, func(by spec.Address) {
 		step, planned := s.index[by]
-		stops := planned && s.has(step, Down)
+		stops := planned && s.frees(step, p)
 		if by != needs && !stops && mayRun(s.inventory[by]) && (keeper == "" || by < keeper) {
 			keeper = by
 		}

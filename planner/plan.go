@@ -7,6 +7,8 @@
 package planner
 
 import (
+	"time"
+
 	"github.com/lkup/lkup/drivers"
 	"github.com/lkup/lkup/sources"
 	"github.com/lkup/lkup/spec"
@@ -19,16 +21,28 @@ type Input struct {
 	// uses. A missing one is shown as known after apply.
 	Digests map[spec.Address]sources.Digest
 	// Drivers says what "auto" means here: VM address -> driver name.
-	Drivers   map[spec.Address]string
+	Drivers map[spec.Address]string
+	// Abilities says what each driver can change in a running machine.
+	Abilities map[string][]drivers.Ability
 	Inventory Inventory
 	// Outputs are the outputs as last applied.
 	Outputs map[string]any
 	// Targets, if any, restrict the plan to these addresses and what they
 	// depend on. "vm.web" covers every instance of it.
 	Targets []spec.Address
+	// Exclude leaves these addresses alone, and what depends on them (when
+	// something is destroyed, what they depend on).
+	Exclude []spec.Address
+	// Replace makes these anew, whether or not anything about them changed.
+	Replace []spec.Address
 	// Destroy plans the removal of everything (of the targets and what
 	// depends on them, if there are any).
 	Destroy bool
+	// RefreshOnly plans to record what drifted, and nothing else.
+	RefreshOnly bool
+	// Sources are what the values of the stack are made from now, by key. They
+	// only serve to say why something changed.
+	Sources map[string]spec.Fingerprint
 }
 
 // Inventory is all instances of a stack, now.
@@ -52,6 +66,16 @@ type Instance struct {
 	// Created is false for an instance that was recorded but whose creation
 	// never finished.
 	Created bool
+	// Own are the ports that lkup forwards besides those of Applied: for SSH.
+	Own []drivers.Port
+	// Lost are the volumes whose file is gone.
+	Lost []spec.Address
+	// Edited says that its manifest is not what lkup wrote.
+	Edited bool
+	// Since is when it became what it is.
+	Since time.Time
+	// Sources are what its values were made from, as recorded.
+	Sources map[string]spec.Fingerprint
 }
 
 // Plan is a decision, ready to be shown, saved and executed. It leaves no
@@ -68,6 +92,33 @@ type Plan struct {
 	// Outputs are the outputs that change, sorted by name. With targets they
 	// are left alone until a whole apply.
 	Outputs []OutputChange `json:"outputs,omitempty"`
+	// Drift is what was changed behind lkup's back, sorted by address. The
+	// steps mend it.
+	Drift []Drift `json:"drift,omitempty"`
+	// Refusals are steps that the stack files forbid. As long as there is one,
+	// nothing of the plan may be executed.
+	Refusals []Refusal `json:"refusals,omitempty"`
+}
+
+// Drift is one thing that differs from the state though lkup changed nothing.
+type Drift struct {
+	Address spec.Address `json:"address"`
+	Detail  string       `json:"detail"` // one clause for people
+}
+
+// Refusal is one step that must not be taken, and why.
+type Refusal struct {
+	Address spec.Address `json:"address"`
+	Detail  string       `json:"detail"` // for people, with what to type
+}
+
+// Effect is the dearest effect of all steps, for who wants to limit it.
+func (p *Plan) Effect() Effect {
+	top := EffectNone
+	for _, s := range p.Steps {
+		top = dearest(top, s.Limit())
+	}
+	return top
 }
 
 // Empty reports whether there is nothing to do: no action, none that is needed
@@ -108,6 +159,13 @@ func (p *Plan) addresses(of func(Step) bool) []spec.Address {
 type Step struct {
 	Address spec.Address `json:"address"`
 	Action  Action       `json:"action"`
+	// Effect is what the step's changes cost its guest; empty where no guest is
+	// changed: it is created, deleted, started or stopped.
+	Effect Effect `json:"effect,omitempty"`
+	// Live says that a running machine is changed in place.
+	Live bool `json:"live,omitempty"`
+	// MovedFrom is the address under which the state has it until now.
+	MovedFrom spec.Address `json:"moved_from,omitempty"`
 	// ID is the instance's, empty for one that is still to be created.
 	ID     string         `json:"id,omitempty"`
 	Driver string         `json:"driver,omitempty"`
@@ -135,21 +193,26 @@ const (
 	NoOp    Action = "no-op"
 	Create  Action = "create"  // and start, unless it shall not run
 	Start   Action = "start"   // it exists but does not run, or was never proved ready
-	Update  Action = "update"  // only the record changes; the guest is not touched
+	Update  Action = "update"  // the record changes, and, if the step is Live, the running machine in place
 	Restart Action = "restart" // stop, then start with the new settings; disks stay
 	Replace Action = "replace" // delete, then create
 	Stop    Action = "stop"    // it shall exist and not run
 	Delete  Action = "delete"
+	Forget  Action = "forget" // it leaves the record, and nothing else happens to it
 )
 
 // Change is one attribute that differs.
 type Change struct {
-	Attribute string   `json:"attribute"` // as in spec.VM.Origins; "image" for a new digest
-	Old       string   `json:"old,omitempty"`
-	New       string   `json:"new,omitempty"`
-	Unknown   bool     `json:"unknown,omitempty"` // New is known after apply
-	Effect    Effect   `json:"effect"`
-	Origin    spec.Pos `json:"origin,omitzero"` // where New was written; zero if it was removed
+	Attribute string `json:"attribute"` // as in spec.VM.Origins; "image" for a new digest
+	Old       string `json:"old,omitempty"`
+	New       string `json:"new,omitempty"`
+	Unknown   bool   `json:"unknown,omitempty"` // New is known after apply
+	Effect    Effect `json:"effect"`
+	Loses     bool   `json:"loses,omitempty"` // what is on the VM's own disk is lost
+	Drift     bool   `json:"drift,omitempty"` // Old is what was found, not what was applied
+	// Why says why it costs more than it could; empty if it does not.
+	Why    string   `json:"why,omitempty"`
+	Origin spec.Pos `json:"origin,omitzero"` // where New was written; zero if it was removed
 }
 
 // Effect is what a changed attribute costs.
@@ -168,6 +231,16 @@ type Cause struct {
 	Kind   CauseKind `json:"kind"`
 	Detail string    `json:"detail"`          // one clause for people: `memory 256MiB -> 512MiB`
 	Origin spec.Pos  `json:"origin,omitzero"` // zero if no line of the stack files says so
+	// Because is what lies behind a change, the nearest first, down to the
+	// root: a line of a file, or a variable.
+	Because []Link `json:"because,omitempty"`
+}
+
+// Link is one thing in the chain of a cause that changed.
+type Link struct {
+	What   string   `json:"what"`             // template.web, var.size, site/nginx.conf:14
+	Detail string   `json:"detail,omitempty"` // "main" -> "next", where it can be shown
+	Origin spec.Pos `json:"origin,omitzero"`
 }
 
 // CauseKind tells causes apart for programs.
@@ -182,6 +255,10 @@ const (
 	CauseUnproven   CauseKind = "unproven"   // an earlier apply did not see it ready
 	CauseUnfinished CauseKind = "unfinished" // an earlier apply did not finish creating it
 	CauseDestroy    CauseKind = "destroy"    // the user asked for its removal
+	CauseAsked      CauseKind = "asked"      // the user asked for its replacement
+	CauseMoved      CauseKind = "moved"      // the stack files give it another address
+	CauseRemoved    CauseKind = "removed"    // a removed block says to forget it
+	CauseDependency CauseKind = "dependency" // what it depends on is replaced
 )
 
 // Op is one executable half of a step.
@@ -195,8 +272,9 @@ type Op struct {
 type Phase string
 
 // The phases. Down stops the instance, and deletes it if the step's action is
-// Replace or Delete. Up creates it, if the action is Create or Replace, then
-// starts it and proves that it is ready. Record only writes the state.
+// Replace or Delete; of a Live step it only takes away the ports that go. Up
+// creates it, if the action is Create or Replace, then starts it, or changes
+// what runs, and proves that it is ready. Record only writes the state.
 const (
 	Down   Phase = "down"
 	Up     Phase = "up"

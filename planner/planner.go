@@ -14,8 +14,14 @@ func New(in Input) *Plan {
 	if in.Stack != nil && !in.Destroy {
 		p.wanted = in.Stack.VMs
 	}
+	p.move()
+	if in.RefreshOnly {
+		return p.refresh()
+	}
 	plan := &Plan{Steps: p.steps(p.selected())}
-	plan.Ops = schedule(plan.Steps, in.Inventory)
+	plan.Refusals = refusals(plan.Steps)
+	plan.Drift = p.drift(plan.Steps)
+	plan.Ops = schedule(plan.Steps, p.Inventory)
 	plan.Outputs = p.outputs()
 	return plan
 }
@@ -24,7 +30,8 @@ func New(in Input) *Plan {
 type planning struct {
 	Input
 	wanted map[spec.Address]spec.VM
-	vms    []spec.VM // those that the steps point to, in one piece
+	moved  map[spec.Address]spec.Address // new address -> the one in the state
+	vms    []spec.VM                     // those that the steps point to, in one piece
 }
 
 // selected lists the VMs that the plan is about, sorted.
@@ -39,36 +46,43 @@ func (p *planning) selected() []spec.Address {
 		}
 	}
 	if len(p.Targets) > 0 {
-		all = slices.Collect(maps.Keys(p.reach(p.targeted(all))))
+		all = slices.Collect(maps.Keys(p.reach(covered(all, p.Targets), p.Destroy)))
+	}
+	if len(p.Exclude) > 0 {
+		left := p.reach(covered(all, p.Exclude), !p.Destroy)
+		all = slices.DeleteFunc(all, func(a spec.Address) bool { return left[a] })
 	}
 	slices.Sort(all)
 	return all
 }
 
-// targeted lists the addresses that a target covers.
-func (p *planning) targeted(all []spec.Address) []spec.Address {
-	targets := map[spec.Address]bool{}
-	for _, t := range p.Targets {
-		targets[t] = true
-	}
+// covered lists the addresses that one of the given ones covers.
+func covered(all, by []spec.Address) []spec.Address {
 	var found []spec.Address
 	for _, a := range all {
-		if targets[a] || targets[a.Block()] {
+		if slices.ContainsFunc(by, func(b spec.Address) bool { return b.Covers(a) }) {
 			found = append(found, a)
 		}
 	}
 	return found
 }
 
-// reach adds what the given VMs depend on, or, to destroy them, what depends
-// on them.
-func (p *planning) reach(from []spec.Address) map[spec.Address]bool {
+// reach adds what the given VMs depend on, or, backwards, what depends on them.
+func (p *planning) reach(from []spec.Address, backwards bool) map[spec.Address]bool {
 	next := func(a spec.Address) []spec.Address { return p.wanted[a].DependsOn }
-	if p.Destroy {
+	if backwards {
 		dependents := map[spec.Address][]spec.Address{}
-		for a, i := range p.Inventory {
-			for _, dep := range i.Applied.DependsOn {
+		note := func(a spec.Address) {
+			for _, dep := range p.dependencies(a) {
 				dependents[dep] = append(dependents[dep], a)
+			}
+		}
+		for a := range p.wanted {
+			note(a)
+		}
+		for a := range p.Inventory {
+			if _, both := p.wanted[a]; !both {
+				note(a)
 			}
 		}
 		next = func(a spec.Address) []spec.Address { return dependents[a] }
@@ -85,6 +99,14 @@ func (p *planning) reach(from []spec.Address) map[spec.Address]bool {
 	return reached
 }
 
+// dependencies are a VM's as it shall be, or, if it shall not be, as it is.
+func (p *planning) dependencies(a spec.Address) []spec.Address {
+	if vm, wanted := p.wanted[a]; wanted {
+		return vm.DependsOn
+	}
+	return p.Inventory[a].Applied.DependsOn
+}
+
 func (p *planning) steps(addresses []spec.Address) []Step {
 	steps := make([]Step, 0, len(addresses))
 	p.vms = make([]spec.VM, 0, 2*len(addresses))
@@ -96,6 +118,8 @@ func (p *planning) steps(addresses []spec.Address) []Step {
 			steps = append(steps, p.change(want, instance))
 		case wanted:
 			steps = append(steps, p.creation(want))
+		case there && p.keeps(a):
+			steps = append(steps, p.forgetting(instance))
 		case there:
 			steps = append(steps, p.deletion(instance))
 		}

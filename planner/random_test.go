@@ -24,6 +24,9 @@ func randomInput(r *rand.Rand) planner.Input {
 		Digests: map[spec.Address]sources.Digest{},
 		Drivers: map[spec.Address]string{},
 	}
+	if r.IntN(4) > 0 {
+		in.Abilities = able
+	}
 	for _, image := range []spec.Address{"image.x", "image.y"} {
 		in.Digests[image] = digest(string("ab"[r.IntN(2)]))
 	}

@@ -31,7 +31,11 @@ type Saved struct {
 	// Images are the images that the plan's VMs are made from; their digests
 	// stand in the steps.
 	Images map[spec.Address]spec.Image `json:"images"`
-	Plan   Plan                        `json:"plan"`
+	// Volumes are those that they mount, and Sources what their values are
+	// made from.
+	Volumes map[spec.Address]spec.Volume `json:"volumes,omitempty"`
+	Sources map[string]spec.Fingerprint  `json:"sources,omitempty"`
+	Plan    Plan                         `json:"plan"`
 }
 
 // Encode gives the content of a saved plan's file. The same plan gives the
@@ -111,7 +115,7 @@ func (s Step) check() error {
 		if s.Want.Address != s.Address {
 			return fmt.Errorf("%s shall become %s", s.Address, s.Want.Address)
 		}
-	case Delete:
+	case Delete, Forget:
 		if s.Want != nil {
 			return fmt.Errorf("%s shall go and says what it shall be", s.Address)
 		}
@@ -126,7 +130,7 @@ func (s Step) check() error {
 
 // allows reports whether the phase is a half of the step's action.
 func (s Step) allows(phase Phase) error {
-	if !s.Action.has(phase) {
+	if !s.has(phase) {
 		return fmt.Errorf("%s has no phase %q in its %s", s.Address, phase, s.Action)
 	}
 	return nil

@@ -2,6 +2,9 @@ package reconciler
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"sync"
@@ -18,19 +21,49 @@ var ErrInterrupted = errors.New("interrupted; what had begun was finished, and t
 // drainLimit bounds how long ops that run go on after Apply was asked to end.
 const drainLimit = 30 * time.Second
 
+// Materials are what a plan refers to and does not hold itself.
+type Materials struct {
+	Images  map[spec.Address]spec.Image  // of each VM that is to be started
+	Volumes map[spec.Address]spec.Volume // that they mount
+	// Sources are what the wanted values are made from; they are recorded with
+	// each VM, so that a later plan can say why it changed. They may be nil.
+	Sources map[string]spec.Fingerprint
+}
+
+// sourcesName identifies a set of sources by what it holds.
+func (m Materials) sourcesName() (string, error) {
+	if len(m.Sources) == 0 {
+		return "", nil
+	}
+	content, err := json.Marshal(m.Sources) // map keys come sorted
+	if err != nil {
+		return "", err
+	}
+	sum := sha256.Sum256(content)
+	return hex.EncodeToString(sum[:8]), nil
+}
+
 // Apply executes a plan. A failed op skips only what waits for it; the error
-// joins all failures. images holds the image of each VM that is to be started.
+// joins all failures.
 //
 // When drain is closed nothing new is started, and what runs is finished or
 // given up after 30 seconds. When ctx ends, waiting ends at once. No guest is
 // stopped for either.
-func (r *Reconciler) Apply(ctx context.Context, drain <-chan struct{}, plan *planner.Plan, images map[spec.Address]spec.Image) error {
+func (r *Reconciler) Apply(ctx context.Context, drain <-chan struct{}, plan *planner.Plan, with Materials) error {
+	sources, err := with.sourcesName()
+	if err == nil && len(plan.Ops) > 0 {
+		err = r.Store.SetSources(sources, with.Sources)
+	}
+	if err != nil {
+		return err
+	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	x := &execution{
 		Reconciler: r,
 		plan:       plan,
-		images:     images,
+		with:       with,
+		sources:    sources,
 		drain:      drain,
 		results:    make([]result, len(plan.Ops)),
 		places:     make(chan struct{}, r.parallelism()),
@@ -77,8 +110,9 @@ func (r *Reconciler) parallelism() int {
 // execution is one run of Apply.
 type execution struct {
 	*Reconciler
+	with    Materials
 	plan    *planner.Plan
-	images  map[spec.Address]spec.Image
+	sources string // the name under which Materials.Sources are recorded
 	drain   <-chan struct{}
 	results []result
 	places  chan struct{} // as many as ops may run at once
@@ -141,7 +175,10 @@ func (x *execution) skip(own *result, step planner.Step, because spec.Address) {
 // do carries out one op and tells of it.
 func (x *execution) do(ctx context.Context, step planner.Step, phase planner.Phase) error {
 	u := &unit{execution: x, step: step, began: x.Now(), op: opName(step.Action, phase)}
-	x.emit(Event{Address: step.Address, Kind: OpStarted, Op: u.op})
+	quiet := step.Withdraws(phase)
+	if !quiet {
+		x.emit(Event{Address: step.Address, Kind: OpStarted, Op: u.op})
+	}
 	err := u.run(ctx, phase)
 	if cause := context.Cause(ctx); err != nil && errors.Is(cause, ErrInterrupted) {
 		err = errors.Join(err, cause)
@@ -151,6 +188,9 @@ func (x *execution) do(ctx context.Context, step planner.Step, phase planner.Pha
 		x.emit(Event{Address: step.Address, Kind: OpFailed, Op: u.op, Took: u.took(), Err: err})
 		return err
 	}
+	if quiet {
+		return nil
+	}
 	x.emit(Event{Address: step.Address, Kind: OpDone, Op: u.op, Took: u.took(), Stop: u.stopped})
 	return nil
 }
@@ -158,6 +198,8 @@ func (x *execution) do(ctx context.Context, step planner.Step, phase planner.Pha
 // opName is the verb of one half of a step.
 func opName(action planner.Action, phase planner.Phase) string {
 	switch {
+	case action == planner.Update || action == planner.Forget:
+		return string(action)
 	case phase == planner.Down && (action == planner.Delete || action == planner.Replace):
 		return "delete"
 	case phase == planner.Down:

@@ -86,8 +86,9 @@ func (w *world) plan(stack *spec.Stack, store *state.Store) *planner.Plan {
 	}
 	in := planner.Input{
 		Stack: stack, Inventory: now, Outputs: store.State().Outputs,
-		Digests: map[spec.Address]sources.Digest{"image.x": digest},
-		Drivers: map[spec.Address]string{},
+		Digests:   map[spec.Address]sources.Digest{"image.x": digest},
+		Drivers:   map[spec.Address]string{},
+		Abilities: map[string][]drivers.Ability{"fake": drivers.Abilities(w.driver)},
 	}
 	for a := range stack.VMs {
 		in.Drivers[a] = "fake"
@@ -95,12 +96,16 @@ func (w *world) plan(stack *spec.Stack, store *state.Store) *planner.Plan {
 	return planner.New(in)
 }
 
+func (w *world) materials(stack *spec.Stack) reconciler.Materials {
+	return reconciler.Materials{Images: w.images, Volumes: stack.Volumes}
+}
+
 // apply is what the command does: lock, observe, plan, apply.
 func (w *world) apply(ctx context.Context, stack *spec.Stack) error {
 	w.t.Helper()
 	store := w.lock()
 	defer store.Close()
-	return w.reconciler(store).Apply(ctx, nil, w.plan(stack, store), w.images)
+	return w.reconciler(store).Apply(ctx, nil, w.plan(stack, store), w.materials(stack))
 }
 
 // settled demands that there is nothing to do, and nothing that nobody knows of.
@@ -216,7 +221,7 @@ func TestInterruptedStartsNothingNew(t *testing.T) {
 		return nil
 	}
 	store := w.lock()
-	err := w.reconciler(store).Apply(t.Context(), drain, w.plan(stack, store), w.images)
+	err := w.reconciler(store).Apply(t.Context(), drain, w.plan(stack, store), w.materials(stack))
 	store.Close()
 	if !errors.Is(err, reconciler.ErrInterrupted) {
 		t.Fatalf("apply returned %v, want ErrInterrupted", err)
@@ -245,9 +250,10 @@ func TestWhateverFailsTheNextApplyConverges(t *testing.T) {
 			random := mathrand.New(mathrand.NewPCG(seed, 1))
 			var stack *spec.Stack
 			for range 4 {
-				stack = randomStack(random)
+				stack = randomStack(random, 21000+16*int(seed))
 				w.driver.Fail = failing(random.Uint64())
 				_ = w.apply(t.Context(), stack) // it may fail, that is the point
+				w.drift(random)
 			}
 			w.driver.Fail = nil
 			if err := w.apply(t.Context(), stack); err != nil {
@@ -277,7 +283,43 @@ func failing(seed uint64) func(string, drivers.Machine) error {
 	}
 }
 
-func randomStack(random *mathrand.Rand) *spec.Stack {
+// drift changes a running machine behind lkup's back.
+func (w *world) drift(random *mathrand.Rand) {
+	w.t.Helper()
+	w.driver.Fail = nil
+	known, err := state.Read(w.paths)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for _, i := range known.Instances {
+		m := reconciler.Machine(i, w.paths, "/project")
+		status, err := w.driver.Status(w.t.Context(), m)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		if status.State != drivers.Running {
+			continue
+		}
+		switch random.IntN(4) {
+		case 0:
+			m.Ports = nil
+			err = w.driver.Forward(w.t.Context(), m)
+		case 1:
+			m.Memory = 64
+			err = w.driver.Balloon(w.t.Context(), m)
+		case 2:
+			err = w.driver.Kill(m)
+		}
+		if err != nil {
+			w.t.Fatal(err)
+		}
+	}
+}
+
+// randomStack has host ports from a number on, each of one machine at a time,
+// which they change hands between.
+func randomStack(random *mathrand.Rand, from int) *spec.Stack {
+	free := random.Perm(8)
 	names := []string{"a", "b", "c", "d", "e", "f"}
 	random.Shuffle(len(names), func(i, j int) { names[i], names[j] = names[j], names[i] })
 	var vms []spec.VM
@@ -290,9 +332,25 @@ func randomStack(random *mathrand.Rand) *spec.Stack {
 		}
 		slices.Sort(v.DependsOn)
 		v.Running = random.IntN(8) != 0
+		for guest := range random.IntN(3) {
+			if len(free) > 0 {
+				v.Ports = append(v.Ports, spec.Port{Guest: guest + 1, Host: from + free[0], Address: "127.0.0.1", Protocol: "tcp"})
+				free = free[1:]
+			}
+		}
+		if random.IntN(3) == 0 {
+			v.Mounts = []spec.Mount{{Volume: spec.Address("volume." + name), Size: 1}}
+		}
 		vms = append(vms, v)
 	}
-	return stackOf(vms...)
+	stack := stackOf(vms...)
+	stack.Volumes = map[spec.Address]spec.Volume{}
+	for _, v := range vms {
+		for _, m := range v.Mounts {
+			stack.Volumes[m.Volume] = spec.Volume{Address: m.Volume, Name: v.Name, Size: m.Size, Format: "raw"}
+		}
+	}
+	return stack
 }
 
 func TestAMachineThatEndsWhileItIsAwaitedFailsAtOnce(t *testing.T) {

@@ -30,7 +30,35 @@ func Machine(i state.Instance, paths layout.Stack, project string) drivers.Machi
 		Boot:    i.Boot,
 		Ports:   machinePorts(vm, i.SSHPort),
 		Shares:  machineShares(vm, project),
+		Volumes: machineVolumes(i, paths),
 	}
+}
+
+// serialLength is how much of a disk's serial number a virtio disk tells.
+const serialLength = 20
+
+func machineVolumes(i state.Instance, paths layout.Stack) []drivers.Volume {
+	var volumes []drivers.Volume
+	for _, mount := range i.Applied.Mounts {
+		v, known := i.Volumes[mount.Volume]
+		if !known {
+			continue
+		}
+		volumes = append(volumes, drivers.Volume{
+			Name:     v.Name[:min(len(v.Name), serialLength)],
+			Path:     filepath.Join(paths.Volume(v.ID), v.File()),
+			Format:   v.Format,
+			Size:     mount.Size,
+			Guest:    mount.Path,
+			ReadOnly: mount.ReadOnly,
+		})
+	}
+	return volumes
+}
+
+// ownPorts are the ports that an instance has besides those that were asked for.
+func ownPorts(i state.Instance) []drivers.Port {
+	return machinePorts(i.Applied, i.SSHPort)[len(i.Applied.Ports):]
 }
 
 // machinePorts adds the port for SSH, unless the user forwards it.

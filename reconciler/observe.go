@@ -2,7 +2,10 @@ package reconciler
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
@@ -29,13 +32,22 @@ func Observe(ctx context.Context, known state.State, paths layout.Stack, all map
 			if !found {
 				return fmt.Errorf("%s was made by driver %q, which this lkup does not have", address, instance.Driver)
 			}
-			status, err := driver.Status(ctx, Machine(instance, paths, known.Project))
+			m := Machine(instance, paths, known.Project)
+			status, err := driver.Status(ctx, m)
 			if err != nil {
+				return fmt.Errorf("observe %s: %w", address, err)
+			}
+			i := observed(instance, status)
+			i.Sources = known.Sources[instance.Sources]
+			if i.Edited, err = state.Edited(paths, instance); err != nil {
+				return fmt.Errorf("observe %s: %w", address, err)
+			}
+			if i.Lost, err = lost(instance, m); err != nil {
 				return fmt.Errorf("observe %s: %w", address, err)
 			}
 			mu.Lock()
 			defer mu.Unlock()
-			now[address] = observed(instance, status)
+			now[address] = i
 			return nil
 		})
 	}
@@ -54,7 +66,28 @@ func observed(i state.Instance, status drivers.Status) planner.Instance {
 		Created: i.Created,
 
 		NeverReady: i.Proven == state.Process{},
+		Own:        ownPorts(i),
+		Since:      i.AppliedAt,
 	}
+}
+
+// lost lists the volumes whose file is gone.
+func lost(i state.Instance, m drivers.Machine) ([]spec.Address, error) {
+	var gone []spec.Address
+	for n, mount := range i.Applied.Mounts {
+		if !i.Created || n >= len(m.Volumes) {
+			break
+		}
+		_, err := os.Stat(m.Volumes[n].Path)
+		if errors.Is(err, fs.ErrNotExist) {
+			gone = append(gone, mount.Volume)
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return gone, nil
 }
 
 // process identifies the run that a status speaks of.

@@ -101,4 +101,6 @@ const (
 	StageNetwork Stage = "network"
 	StageSSH     Stage = "ssh"
 	StageReady   Stage = "ready"
+	// StageChanged is a machine's that was changed while it ran.
+	StageChanged Stage = "changed"
 )

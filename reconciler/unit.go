@@ -28,6 +28,11 @@ type unit struct {
 func (u *unit) took() time.Duration { return u.Now().Sub(u.began) }
 
 func (u *unit) run(ctx context.Context, phase planner.Phase) error {
+	if from := u.step.MovedFrom; from != "" {
+		if err := u.Store.Move(from, u.step.Address); err != nil {
+			return err
+		}
+	}
 	switch phase {
 	case planner.Down:
 		return u.down(ctx)
@@ -39,8 +44,12 @@ func (u *unit) run(ctx context.Context, phase planner.Phase) error {
 	return fmt.Errorf("a plan holds no phase %q", phase)
 }
 
-// record writes what is wanted over what was applied; the guest is not touched.
+// record writes what is wanted over what was applied, or forgets it; the guest
+// is not touched.
 func (u *unit) record() error {
+	if u.step.Action == planner.Forget {
+		return u.Store.Release(u.step.Address)
+	}
 	i, found := u.Store.Instance(u.step.Address)
 	if !found {
 		return errors.New("it is no longer in the state; plan again")
@@ -54,6 +63,7 @@ func (u *unit) adopt(i *state.Instance) {
 	i.Applied = *u.step.Want
 	i.Driver = u.step.Driver
 	i.Digest = u.step.Digest
+	i.Sources = u.sources
 	i.AppliedAt = u.Now().UTC()
 }
 
@@ -66,6 +76,9 @@ func (u *unit) down(ctx context.Context) error {
 	driver, err := u.driver(i.Driver)
 	if err != nil {
 		return err
+	}
+	if u.step.Live {
+		return u.withdraw(ctx, driver, i)
 	}
 	m := Machine(i, u.Layout, u.Project)
 	if err := u.journalled("stop", i, func() error {
@@ -109,7 +122,7 @@ func (u *unit) up(ctx context.Context) error {
 		return err
 	}
 	if status.State == drivers.Running && i.Created {
-		return u.prove(ctx, driver, i, Machine(i, u.Layout, u.Project))
+		return u.change(ctx, driver, i, status)
 	}
 	if err := u.settle(ctx, &i); err != nil {
 		return err
@@ -160,7 +173,7 @@ func (u *unit) random(bytes int) (string, error) {
 // them, before anything is made or started.
 func (u *unit) settle(ctx context.Context, i *state.Instance) error {
 	u.adopt(i)
-	img, found := u.images[u.step.Want.Image]
+	img, found := u.with.Images[u.step.Want.Image]
 	if !found {
 		return fmt.Errorf("the plan has no image %s", u.step.Want.Image)
 	}
@@ -182,6 +195,9 @@ func (u *unit) settle(ctx context.Context, i *state.Instance) error {
 		}
 	}
 	if err := checkProbes(i.Applied.Ready, i.Guest); err != nil {
+		return err
+	}
+	if err := u.volumes(i); err != nil {
 		return err
 	}
 	return u.Store.Put(*i)
@@ -289,6 +305,11 @@ func (u *unit) journalled(effect string, i state.Instance, do func() error) erro
 	return errors.Join(do(), end())
 }
 
+// reached tells of a stage. What was changed while it runs went through most of
+// them long ago.
 func (u *unit) reached(s Stage) {
+	if u.step.Live && s != StageChanged && s != StageReady {
+		return
+	}
 	u.emit(Event{Address: u.step.Address, Kind: StageReached, Stage: s, Op: u.op, Took: u.took()})
 }

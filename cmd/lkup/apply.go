@@ -26,11 +26,14 @@ const redrawEvery = 100 * time.Millisecond
 type applyCmd struct {
 	stackFlags
 	applyFlags
-	Target []spec.Address `name:"target" sep:"none" placeholder:"ADDRESS" help:"Apply only this and what it depends on. May be repeated."`
-	Plan   string         `arg:"" optional:"" help:"A plan saved by lkup plan --out FILE; it is executed exactly."`
+	choiceFlags
+	Plan string `arg:"" optional:"" help:"A plan saved by lkup plan --out FILE; it is executed exactly."`
 }
 
 func (c *applyCmd) Run(call *call) error {
+	if err := c.check(); err != nil {
+		return err
+	}
 	if c.Plan != "" {
 		return c.saved(call)
 	}
@@ -44,15 +47,16 @@ func (c *applyCmd) Run(call *call) error {
 		return err
 	}
 	defer store.Close()
-	d, err := decider{host: call.Host, project: p, store: store, targets: c.Target}.run(call.ctx)
+	d, err := decider{host: call.Host, project: p, store: store, choice: c.choiceFlags}.run(call.ctx)
 	if err != nil {
 		return err
 	}
 	return c.execute(call, execution{
 		reconciler: newReconciler(call.Host, p.paths, p.dir, d.images, store),
 		plan:       d.plan,
-		images:     p.stack.Images,
+		with:       reconciler.Materials{Images: p.stack.Images, Volumes: p.stack.Volumes, Sources: d.sources},
 		outputs:    p.stack.Outputs,
+		choice:     c.choiceFlags,
 	})
 }
 
@@ -68,18 +72,19 @@ func (c *applyCmd) saved(call *call) error {
 		return err
 	}
 	defer store.Close()
-	if err := stillHolds(saved, store.State()); err != nil {
-		return fmt.Errorf("%s is out of date: %w; make a new one with: lkup plan --out %s", c.Plan, err, c.Plan)
-	}
 	images, err := newImageSources(call.Host, saved.Project)
 	if err != nil {
 		return err
+	}
+	if err := stillHolds(call.ctx, saved, store.State(), images); err != nil {
+		return fmt.Errorf("%s is out of date: %w; make a new one with: lkup plan --out %s", c.Plan, err, c.Plan)
 	}
 	c.AutoApprove = true
 	return c.execute(call, execution{
 		reconciler: newReconciler(call.Host, paths, saved.Project, images, store),
 		plan:       &saved.Plan,
-		images:     saved.Images,
+		with:       reconciler.Materials{Images: saved.Images, Volumes: saved.Volumes, Sources: saved.Sources},
+		choice:     c.choiceFlags,
 	})
 }
 
@@ -87,14 +92,18 @@ func (c *applyCmd) saved(call *call) error {
 type execution struct {
 	reconciler *reconciler.Reconciler
 	plan       *planner.Plan
-	images     map[spec.Address]spec.Image
+	with       reconciler.Materials
 	outputs    map[string]spec.Output
+	choice     choiceFlags
 }
 
 // execute shows the plan, asks where something would be destroyed, and
 // carries it out.
 func (c *applyFlags) execute(call *call, x execution) error {
 	if err := c.announce(call, x.plan); err != nil {
+		return err
+	}
+	if err := x.choice.refused(x.plan); err != nil {
 		return err
 	}
 	if x.plan.Empty() {
@@ -114,7 +123,7 @@ func (c *applyFlags) execute(call *call, x execution) error {
 	})
 	defer stop()
 	go attend(ctx, call.interrupts.second, cancel, progress)
-	err := r.Apply(ctx, call.ctx.Done(), x.plan, x.images)
+	err := r.Apply(ctx, call.ctx.Done(), x.plan, x.with)
 	cancel()
 	progress.Close()
 	if err != nil {

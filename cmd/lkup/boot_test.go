@@ -52,6 +52,7 @@ func TestBoot(t *testing.T) {
 			"kill9":      kill9,
 			"replace":    replaceText,
 			"hold":       hold,
+			"freeport":   freePort,
 			"started":    started,
 			"machines":   machines,
 			"waitlocked": waitLocked,
@@ -153,6 +154,14 @@ func replaceText(ts *testscript.TestScript, _ bool, args []string) {
 		ts.Fatalf("%s has no %q", args[0], args[1])
 	}
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(after), 0o600))
+}
+
+// freeport VARIABLE finds a port that is free now.
+func freePort(ts *testscript.TestScript, _ bool, args []string) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	ts.Check(err)
+	ts.Setenv(args[0], strconv.Itoa(listener.Addr().(*net.TCPAddr).Port))
+	ts.Check(listener.Close())
 }
 
 // hold VARIABLE listens on a free port for the rest of the script.

@@ -69,11 +69,11 @@ func lineRange(files map[string]*hcl.File, pos spec.Pos) *hcl.Range {
 	return r
 }
 
-// checkTargets refuses addresses that name nothing, wanted or there.
-func checkTargets(targets []spec.Address, stack *spec.Stack, known state.State) error {
-	for _, target := range targets {
-		if !covers(target, stack, known) {
-			return usageError{fmt.Sprintf("--target %s names no machine of stack %s; lkup ps lists them, as vm.NAME", target, stack.Name)}
+// checkAddresses refuses addresses that name nothing, wanted or there.
+func checkAddresses(flag string, addresses []spec.Address, stack *spec.Stack, known state.State) error {
+	for _, a := range addresses {
+		if !covers(a, stack, known) {
+			return usageError{fmt.Sprintf("%s %s names no machine of stack %s; lkup ps lists them, as vm.NAME", flag, a, stack.Name)}
 		}
 	}
 	return nil

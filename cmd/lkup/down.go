@@ -32,6 +32,7 @@ func (c *downCmd) Run(call *call) error {
 	}
 	plan := planner.New(planner.Input{
 		Stack:     &spec.Stack{Name: known.Stack},
+		Abilities: abilities(call.Host),
 		Inventory: now,
 		Outputs:   known.Outputs,
 		Targets:   c.Target,

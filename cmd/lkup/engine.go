@@ -92,8 +92,17 @@ func resolve(ctx context.Context, images *imageSources, stack *spec.Stack) (map[
 	return digests, group.Wait()
 }
 
+// abilities says what each driver can change in a running machine.
+func abilities(host Host) map[string][]drivers.Ability {
+	all := map[string][]drivers.Ability{}
+	for name, d := range allDrivers(host) {
+		all[name] = drivers.Abilities(d)
+	}
+	return all
+}
+
 // planInput gathers what a plan depends on.
-func planInput(stack *spec.Stack, digests map[spec.Address]sources.Digest, now planner.Inventory, outputs map[string]any, targets []spec.Address) planner.Input {
+func planInput(host Host, stack *spec.Stack, digests map[spec.Address]sources.Digest, now planner.Inventory, known state.State) planner.Input {
 	chosen := make(map[spec.Address]string, len(stack.VMs))
 	for address, vm := range stack.VMs {
 		chosen[address] = chosenDriver(vm)
@@ -102,9 +111,9 @@ func planInput(stack *spec.Stack, digests map[spec.Address]sources.Digest, now p
 		Stack:     stack,
 		Digests:   digests,
 		Drivers:   chosen,
+		Abilities: abilities(host),
 		Inventory: now,
-		Outputs:   outputs,
-		Targets:   targets,
+		Outputs:   known.Outputs,
 	}
 }
 

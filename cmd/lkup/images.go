@@ -21,7 +21,7 @@ import (
 
 // imageSources gives every image to the source of its scheme.
 type imageSources struct {
-	templates sources.Source
+	templates *linuxkit.Builder
 	schemes   map[string]sources.Source
 }
 
@@ -72,6 +72,15 @@ func (s *imageSources) Fetch(ctx context.Context, img spec.Image, d sources.Dige
 		return sources.Artifact{}, err
 	}
 	return source.Fetch(ctx, img, d, report)
+}
+
+// Inputs are what an image is made from here, by what a person calls it. An
+// image that is fetched as it is has none.
+func (s *imageSources) Inputs(ctx context.Context, img spec.Image) (map[string]spec.Input, error) {
+	if img.Template == nil {
+		return nil, nil
+	}
+	return s.templates.Inputs(ctx, img)
 }
 
 func (s *imageSources) source(img spec.Image) (sources.Source, error) {

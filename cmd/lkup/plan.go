@@ -15,20 +15,61 @@ import (
 type planCmd struct {
 	stackFlags
 	lockFlags
-	JSON             bool           `name:"json" help:"Print the plan as JSON."`
-	Out              string         `name:"out" placeholder:"FILE" help:"Save the plan, for lkup apply FILE."`
-	DetailedExitcode bool           `name:"detailed-exitcode" help:"Exit with 2 if the plan is not empty."`
-	Target           []spec.Address `name:"target" sep:"none" placeholder:"ADDRESS" help:"Plan only this and what it depends on. May be repeated."`
-	Destroy          bool           `name:"destroy" help:"Plan the removal of every machine."`
+	choiceFlags
+	JSON             bool   `name:"json" help:"Print the plan as JSON."`
+	Out              string `name:"out" placeholder:"FILE" help:"Save the plan, for lkup apply FILE."`
+	DetailedExitcode bool   `name:"detailed-exitcode" help:"Exit with 2 if the plan is not empty."`
+}
+
+// choiceFlags choose what a plan is about.
+type choiceFlags struct {
+	Target      []spec.Address `name:"target" sep:"none" placeholder:"ADDRESS" help:"Only this and what it depends on. May be repeated."`
+	Exclude     []spec.Address `name:"exclude" sep:"none" placeholder:"ADDRESS" help:"All but this and what depends on it. May be repeated."`
+	Replace     []spec.Address `name:"replace" sep:"none" placeholder:"ADDRESS" help:"Make this anew, changed or not. May be repeated."`
+	Destroy     bool           `name:"destroy" help:"Remove every machine."`
+	RefreshOnly bool           `name:"refresh-only" help:"Only record what was changed behind lkup's back."`
+	MaxEffect   planner.Effect `name:"max-effect" placeholder:"EFFECT" enum:",live,restart,replace" default:"" help:"Refuse a plan that goes further: live, restart or replace."`
+}
+
+// check finds flags that contradict each other.
+func (c choiceFlags) check() error {
+	switch {
+	case c.RefreshOnly && (c.Destroy || len(c.Replace) > 0):
+		return usageError{"--refresh-only changes no machine; take out --destroy and --replace"}
+	case c.Destroy && len(c.Replace) > 0:
+		return usageError{"--destroy and --replace contradict each other; take one out"}
+	}
+	return nil
+}
+
+// refused is the error of a plan that must not be executed, or goes too far.
+func (c choiceFlags) refused(plan *planner.Plan) error {
+	if len(plan.Refusals) > 0 {
+		r := plan.Refusals[0]
+		return fmt.Errorf("%s: %s", r.Address, r.Detail)
+	}
+	if c.MaxEffect == "" || !plan.Effect().Exceeds(c.MaxEffect) {
+		return nil
+	}
+	var beyond []spec.Address
+	for _, s := range plan.Steps {
+		if s.Limit().Exceeds(c.MaxEffect) {
+			beyond = append(beyond, s.Address)
+		}
+	}
+	return fmt.Errorf("this goes further than --max-effect=%s allows: %s of %s; nothing was done", c.MaxEffect, plan.Effect(), view.List(beyond))
 }
 
 func (c *planCmd) Run(call *call) error {
+	if err := c.check(); err != nil {
+		return err
+	}
 	p, err := openProject(call.Host, c.stackFlags)
 	if err != nil {
 		return err
 	}
 	defer p.close()
-	decide := decider{host: call.Host, project: p, targets: c.Target, destroy: c.Destroy}
+	decide := decider{host: call.Host, project: p, choice: c.choiceFlags}
 	if c.Out != "" {
 		// A saved plan leaves nothing open: the auto ports are chosen now.
 		store, err := lockStack(call, p.paths, p.stack.Name, p.dir, "plan", c.lockFlags)
@@ -42,13 +83,17 @@ func (c *planCmd) Run(call *call) error {
 	if err != nil {
 		return err
 	}
+	if err := c.show(call, d.plan); err != nil {
+		return err
+	}
+	if err := c.refused(d.plan); err != nil {
+		return err
+	}
 	if c.Out != "" {
 		if err := d.save(c.Out); err != nil {
 			return err
 		}
-	}
-	if err := c.show(call, d.plan); err != nil {
-		return err
+		fmt.Fprintf(call.Err, "\nSaved to %s. To do exactly this, type: lkup apply %s\n", c.Out, c.Out)
 	}
 	if c.DetailedExitcode && !d.plan.Empty() {
 		return exitError(exitChanges)
@@ -60,13 +105,7 @@ func (c *planCmd) show(call *call, plan *planner.Plan) error {
 	if c.JSON {
 		return view.PlanJSON(call.Out, plan)
 	}
-	if err := view.Plan(call.Out, call.outStyle(), plan); err != nil {
-		return err
-	}
-	if c.Out != "" {
-		fmt.Fprintf(call.Out, "\nSaved to %s. To do exactly this, type: lkup apply %s\n", c.Out, c.Out)
-	}
-	return nil
+	return view.Plan(call.Out, call.outStyle(), plan)
 }
 
 // decider makes the decision that plan shows and apply executes.
@@ -74,8 +113,7 @@ type decider struct {
 	host    Host
 	project *project
 	store   *state.Store // locked, when choices may be recorded; else nil
-	targets []spec.Address
-	destroy bool
+	choice  choiceFlags
 }
 
 // decision is a plan and what it was made from.
@@ -83,6 +121,7 @@ type decision struct {
 	plan    *planner.Plan
 	images  *imageSources
 	digests map[spec.Address]sources.Digest
+	sources map[string]spec.Fingerprint
 	state   state.State
 	project *project
 }
@@ -101,11 +140,13 @@ func (d decider) run(ctx context.Context) (*decision, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := checkTargets(d.targets, p.stack, known); err != nil {
-		return nil, err
+	for flag, addresses := range map[string][]spec.Address{"--target": d.choice.Target, "--exclude": d.choice.Exclude, "--replace": d.choice.Replace} {
+		if err := checkAddresses(flag, addresses, p.stack, known); err != nil {
+			return nil, err
+		}
 	}
 	var digests map[spec.Address]sources.Digest
-	if !d.destroy {
+	if !d.choice.Destroy && !d.choice.RefreshOnly {
 		if digests, err = resolve(ctx, images, p.stack); err != nil {
 			return nil, err
 		}
@@ -114,9 +155,13 @@ func (d decider) run(ctx context.Context) (*decision, error) {
 	if err != nil {
 		return nil, err
 	}
-	input := planInput(p.stack, digests, now, known.Outputs, d.targets)
-	input.Destroy = d.destroy
-	return &decision{plan: planner.New(input), images: images, digests: digests, state: known, project: p}, nil
+	input := planInput(d.host, p.stack, digests, now, known)
+	input.Targets, input.Exclude, input.Replace = d.choice.Target, d.choice.Exclude, d.choice.Replace
+	input.Destroy, input.RefreshOnly = d.choice.Destroy, d.choice.RefreshOnly
+	if input.Sources, err = madeFrom(ctx, images, p.stack, digests, known.Lineage); err != nil {
+		return nil, err
+	}
+	return &decision{plan: planner.New(input), images: images, digests: digests, sources: input.Sources, state: known, project: p}, nil
 }
 
 // choose makes the choices that expressions may refer to, or, without the
@@ -133,7 +178,7 @@ func (d decider) choose(ctx context.Context) (state.State, error) {
 		}
 		return known, nil
 	}
-	if d.destroy {
+	if d.choice.Destroy || d.choice.RefreshOnly {
 		return d.store.State(), nil
 	}
 	r := newReconciler(d.host, p.paths, p.dir, nil, d.store)

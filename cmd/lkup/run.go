@@ -30,6 +30,8 @@ type cli struct {
 	Validate   validateCmd   `cmd:"" help:"Check the stack files."`
 	Fmt        fmtCmd        `cmd:"" help:"Rewrite stack files in the canonical style."`
 	Plan       planCmd       `cmd:"" help:"Show what apply would do, and why."`
+	Why        whyCmd        `cmd:"" help:"Say why a machine is to change, or since when it is as it should be."`
+	Show       showCmd       `cmd:"" help:"Show a saved plan."`
 	Apply      applyCmd      `cmd:"" help:"Make the machines what the stack files say."`
 	Down       downCmd       `cmd:"" help:"Stop and remove the stack's machines."`
 	Ps         psCmd         `cmd:"" help:"List the stack's machines."`

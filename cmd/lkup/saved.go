@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -10,6 +11,8 @@ import (
 
 	"github.com/lkup/lkup/internal/state"
 	"github.com/lkup/lkup/planner"
+	"github.com/lkup/lkup/sources"
+	"github.com/lkup/lkup/spec"
 )
 
 // save writes the plan so that apply can tell whether anything it rests on moved.
@@ -28,6 +31,8 @@ func (d *decision) save(path string) error {
 		Serial:  d.state.Serial,
 		Files:   files,
 		Images:  p.stack.Images,
+		Volumes: p.stack.Volumes,
+		Sources: d.sources,
 		Plan:    *d.plan,
 	})
 	if err != nil {
@@ -56,7 +61,7 @@ func readSaved(path string) (planner.Saved, error) {
 }
 
 // stillHolds says what has moved since a plan was saved.
-func stillHolds(saved planner.Saved, known state.State) error {
+func stillHolds(ctx context.Context, saved planner.Saved, known state.State, images *imageSources) error {
 	if known.Lineage != saved.Lineage {
 		return errors.New("the stack's state was made anew")
 	}
@@ -78,6 +83,28 @@ func stillHolds(saved planner.Saved, known state.State) error {
 		}
 		if now[name] != saved.Files[name] {
 			return fmt.Errorf("%s has changed", name)
+		}
+	}
+	return sameDigests(ctx, saved, images)
+}
+
+// sameDigests resolves again what the plan's machines are to be made from.
+func sameDigests(ctx context.Context, saved planner.Saved, images *imageSources) error {
+	now := map[spec.Address]sources.Digest{}
+	for _, s := range saved.Plan.Steps {
+		if s.Want == nil || s.Action == planner.NoOp || s.Action == planner.Update || s.Digest == "" {
+			continue
+		}
+		a := s.Want.Image
+		if _, resolved := now[a]; !resolved {
+			d, err := images.Resolve(ctx, saved.Images[a])
+			if err != nil {
+				return fmt.Errorf("%s: %w", a, err)
+			}
+			now[a] = d
+		}
+		if now[a] != s.Digest {
+			return fmt.Errorf("%s has changed: it was sha256:%s, and now is sha256:%s", a, s.Digest.Short(), now[a].Short())
 		}
 	}
 	return nil

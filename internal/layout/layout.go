@@ -77,5 +77,11 @@ func (s Stack) Instance(id string) string { return filepath.Join(s.Instances(), 
 // Manifest describes an instance from within its own directory.
 func (s Stack) Manifest(id string) string { return filepath.Join(s.Instance(id), "manifest.json") }
 
+// Volumes is the folder that holds one folder per volume.
+func (s Stack) Volumes() string { return filepath.Join(s.Dir, "volumes") }
+
+// Volume is the directory of one volume.
+func (s Stack) Volume(id string) string { return filepath.Join(s.Volumes(), id) }
+
 // RunDir is where an instance's sockets lie.
 func (s Stack) RunDir(id string) string { return filepath.Join(s.Run, id) }

@@ -32,7 +32,27 @@ type State struct {
 	// Ports are the host ports chosen for auto ports.
 	Ports   map[spec.Address][]ChosenPort `json:"ports,omitempty"`
 	Outputs map[string]any                `json:"outputs,omitempty"`
+	// Volumes outlive the instances that use them.
+	Volumes map[spec.Address]Volume `json:"volumes,omitempty"`
+	// Sources are what values were made from, in sets; Instance.Sources names one.
+	Sources map[string]map[string]spec.Fingerprint `json:"sources,omitempty"`
 }
+
+// Volume is a disk that exists, or is about to. The same record lies in the
+// volume's own directory as manifest.json.
+type Volume struct {
+	FormatVersion int          `json:"format_version"`
+	Address       spec.Address `json:"address"`
+	ID            string       `json:"id"` // 8 hex characters
+	Stack         string       `json:"stack"`
+	Project       string       `json:"project"`
+	Name          string       `json:"name"`
+	Format        string       `json:"format"` // raw or qcow2
+	CreatedAt     time.Time    `json:"created_at"`
+}
+
+// File is the name of the volume's disk in its directory.
+func (v Volume) File() string { return "disk." + v.Format }
 
 // ChosenPort is a host port that lkup chose.
 type ChosenPort struct {
@@ -59,6 +79,14 @@ type Instance struct {
 	SSHPort       int            `json:"ssh_port,omitempty"` // on 127.0.0.1, to guest port 22
 	Boot          drivers.Boot   `json:"boot"`
 	Guest         bool           `json:"guest"` // lkup's init runs in it
+	// Volumes are the volumes of Applied.Mounts.
+	Volumes map[spec.Address]Volume `json:"volumes,omitempty"`
+	// Sources names a set of State.Sources: what the values were made from
+	// that were applied.
+	Sources string `json:"sources,omitempty"`
+	// Manifest is the SHA-256 of the manifest as lkup wrote it, in hex. It
+	// stands only in the state.
+	Manifest string `json:"manifest_sha256,omitempty"`
 	// Created says that the driver finished creating it.
 	Created bool `json:"created"`
 	// Proven names the process that was seen ready; zero if none was.

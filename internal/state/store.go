@@ -2,6 +2,7 @@ package state
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -109,6 +110,8 @@ func (s *Store) State() State {
 	copied.Instances = maps.Clone(s.state.Instances)
 	copied.Ports = maps.Clone(s.state.Ports)
 	copied.Outputs = maps.Clone(s.state.Outputs)
+	copied.Volumes = maps.Clone(s.state.Volumes)
+	copied.Sources = maps.Clone(s.state.Sources)
 	return copied
 }
 
@@ -122,24 +125,128 @@ func (s *Store) Instance(address spec.Address) (Instance, bool) {
 
 // Put records an instance: its manifest first, then the state.
 func (s *Store) Put(i Instance) error {
-	s.mu.Lock()
-	i.FormatVersion, i.Stack, i.Project = FormatVersion, s.state.Stack, s.state.Project
-	s.mu.Unlock()
-	content, err := json.MarshalIndent(i, "", "  ")
+	i, err := s.writeManifest(i)
 	if err != nil {
 		return err
 	}
-	if err := makeDir(s.paths.Instance(i.ID)); err != nil {
-		return err
+	return s.update(func(state *State) { state.put(i) })
+}
+
+func (s *State) put(i Instance) {
+	if s.Instances == nil {
+		s.Instances = map[spec.Address]Instance{}
 	}
-	if err := WriteFile(s.paths.Manifest(i.ID), append(content, '\n'), 0o600); err != nil {
+	s.Instances[i.Address] = i
+}
+
+// writeManifest writes an instance's record into its own directory, and gives
+// the record as the state has it.
+func (s *Store) writeManifest(i Instance) (Instance, error) {
+	s.mu.Lock()
+	i.FormatVersion, i.Stack, i.Project, i.Manifest = FormatVersion, s.state.Stack, s.state.Project, ""
+	s.mu.Unlock()
+	content, err := json.MarshalIndent(i, "", "  ")
+	if err != nil {
+		return i, err
+	}
+	content = append(content, '\n')
+	if err := makeDir(s.paths.Instance(i.ID)); err != nil {
+		return i, err
+	}
+	i.Manifest = sum(content)
+	return i, WriteFile(s.paths.Manifest(i.ID), content, 0o600)
+}
+
+// sum identifies what a manifest says.
+func sum(content []byte) string {
+	digest := sha256.Sum256(content)
+	return hex.EncodeToString(digest[:])
+}
+
+// Edited reports whether an instance's manifest is not what lkup wrote.
+func Edited(paths layout.Stack, i Instance) (bool, error) {
+	if i.Manifest == "" {
+		return false, nil // written by an lkup that did not note it
+	}
+	content, err := os.ReadFile(paths.Manifest(i.ID))
+	if errors.Is(err, fs.ErrNotExist) {
+		return true, nil
+	}
+	return err == nil && sum(content) != i.Manifest, err
+}
+
+// Release forgets an instance, and leaves its directory and its machine alone.
+func (s *Store) Release(address spec.Address) error {
+	return s.update(func(state *State) { delete(state.Instances, address) })
+}
+
+// Move gives an instance, and the ports chosen for it, another address.
+func (s *Store) Move(from, to spec.Address) error {
+	i, found := s.Instance(from)
+	if !found {
+		return nil // it was moved already
+	}
+	if _, taken := s.Instance(to); taken {
+		return fmt.Errorf("move %s to %s: there is one already", from, to)
+	}
+	i.Address, i.Applied.Address = to, to
+	i, err := s.writeManifest(i)
+	if err != nil {
 		return err
 	}
 	return s.update(func(state *State) {
-		if state.Instances == nil {
-			state.Instances = map[spec.Address]Instance{}
+		delete(state.Instances, from)
+		state.put(i)
+		if ports, chosen := state.Ports[from]; chosen {
+			state.Ports = maps.Clone(state.Ports)
+			state.Ports[to] = ports
+			delete(state.Ports, from)
 		}
-		state.Instances[i.Address] = i
+	})
+}
+
+// PutVolume records a volume: its manifest first, then the state.
+func (s *Store) PutVolume(v Volume) error {
+	s.mu.Lock()
+	v.FormatVersion, v.Stack, v.Project = FormatVersion, s.state.Stack, s.state.Project
+	s.mu.Unlock()
+	content, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		return err
+	}
+	dir := s.paths.Volume(v.ID)
+	if err := makeDir(dir); err != nil {
+		return err
+	}
+	if err := WriteFile(filepath.Join(dir, "manifest.json"), append(content, '\n'), 0o600); err != nil {
+		return err
+	}
+	return s.update(func(state *State) {
+		state.Volumes = maps.Clone(state.Volumes)
+		if state.Volumes == nil {
+			state.Volumes = map[spec.Address]Volume{}
+		}
+		state.Volumes[v.Address] = v
+	})
+}
+
+// SetSources records a set of sources under the name by which instances refer
+// to it, and forgets those to which none does.
+func (s *Store) SetSources(name string, set map[string]spec.Fingerprint) error {
+	s.mu.Lock()
+	_, there := s.state.Sources[name]
+	s.mu.Unlock()
+	if there || len(set) == 0 {
+		return nil
+	}
+	return s.update(func(state *State) {
+		kept := map[string]map[string]spec.Fingerprint{name: set}
+		for _, i := range state.Instances {
+			if used, there := state.Sources[i.Sources]; there {
+				kept[i.Sources] = used
+			}
+		}
+		state.Sources = kept
 	})
 }
 
@@ -179,6 +286,9 @@ func (s *Store) SetOutputs(outputs map[string]any) error {
 func (s *Store) Remove() error {
 	if left := s.State().Instances; len(left) > 0 {
 		return fmt.Errorf("%d machines are left", len(left))
+	}
+	if len(s.State().Volumes) > 0 {
+		return nil // they stay, and so does what is known of them
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

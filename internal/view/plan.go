@@ -3,6 +3,7 @@ package view
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/lkup/lkup/planner"
@@ -13,12 +14,14 @@ import (
 // it is is only counted.
 func Plan(w io.Writer, style Style, plan *planner.Plan) error {
 	p := planText{style: style}
+	p.drift(plan.Drift)
 	for _, s := range plan.Steps {
 		if s.Action != planner.NoOp || s.Blocked != "" {
 			p.step(s)
 		}
 	}
 	p.outputs(plan.Outputs)
+	p.refusals(plan.Refusals)
 	p.summary(plan)
 	_, err := io.WriteString(w, p.b.String())
 	return err
@@ -53,23 +56,42 @@ func signOf(s planner.Step) sign {
 		return sign{"  .", yellow}
 	case planner.Delete:
 		return sign{"  -", red}
+	case planner.Forget:
+		return sign{"  x", yellow}
 	default:
 		return sign{"   ", plain}
 	}
 }
 
-func (p *planText) step(s planner.Step) {
-	mark := signOf(s)
-	head := fmt.Sprintf("%s %s  %s", p.style.paint(mark.paint, mark.symbol), p.style.paint(bold, string(s.Address)), verbOf(s))
-	p.b.WriteString(head)
-	for i, c := range reasons(s) {
-		between := ": "
-		if i > 0 {
-			between = "; "
-		}
-		p.b.WriteString(between + oneLine(c.Detail) + p.at(c.Origin))
+// drift prints what was changed behind lkup's back, before what mends it.
+func (p *planText) drift(all []planner.Drift) {
+	if len(all) == 0 {
+		return
+	}
+	p.b.WriteString(p.style.paint(bold, "Drift") + ", changed behind lkup's back:\n")
+	width := 0
+	for _, d := range all {
+		width = max(width, columns(string(d.Address)))
+	}
+	for _, d := range all {
+		fmt.Fprintf(&p.b, "  %s  %s\n", pad(string(d.Address), width), oneLine(d.Detail))
 	}
 	p.b.WriteByte('\n')
+}
+
+func (p *planText) refusals(all []planner.Refusal) {
+	if len(all) == 0 {
+		return
+	}
+	fmt.Fprintf(&p.b, "\n%s\n", p.style.paint(red, "Nothing of this may be done:"))
+	for _, r := range all {
+		fmt.Fprintf(&p.b, "  %s: %s\n", r.Address, oneLine(r.Detail))
+	}
+}
+
+func (p *planText) step(s planner.Step) {
+	mark := signOf(s)
+	fmt.Fprintf(&p.b, "%s %s  %s\n", p.style.paint(mark.paint, mark.symbol), p.style.paint(bold, string(s.Address)), verbOf(s))
 	if s.Blocked != "" {
 		fmt.Fprintf(&p.b, "      %s\n", oneLine(s.Blocked))
 		return
@@ -78,6 +100,7 @@ func (p *planText) step(s planner.Step) {
 		fmt.Fprintf(&p.b, "      %s\n", summaryOf(*s.Want))
 	}
 	p.changes(s)
+	fmt.Fprintf(&p.b, "      %s\n", p.style.paint(dim, oneLine(s.Sentence())))
 }
 
 // verbOf says what happens in a word, and in brackets what that entails.
@@ -87,21 +110,18 @@ func verbOf(s planner.Step) string {
 		return "left alone"
 	case s.Action == planner.Create && !s.Want.Running:
 		return "create, not started"
+	case s.Action == planner.Update && s.Live:
+		return "update live"
 	case s.Action == planner.Update:
 		return "update, the guest is not touched"
+	case s.Action == planner.Replace && loses(s):
+		return "replace, what is on its own disk is lost"
 	}
 	return string(s.Action)
 }
 
-// reasons are the causes that no line of the changes tells.
-func reasons(s planner.Step) []planner.Cause {
-	var all []planner.Cause
-	for _, c := range s.Causes {
-		if c.Kind != planner.CauseChange && s.Blocked == "" {
-			all = append(all, c)
-		}
-	}
-	return all
+func loses(s planner.Step) bool {
+	return slices.ContainsFunc(s.Changes, func(c planner.Change) bool { return c.Loses })
 }
 
 // at is where something was written, behind the text it belongs to.
@@ -137,8 +157,11 @@ func (p *planText) changes(s planner.Step) {
 
 // consequence marks the changes that decide what happens.
 func (p *planText) consequence(s planner.Step, c planner.Change) string {
-	if s.Action == planner.Replace && c.Effect == planner.EffectReplace {
+	switch {
+	case s.Action == planner.Replace && c.Effect == planner.EffectReplace:
 		return p.style.paint(red, "  # cannot change in place")
+	case s.Action == planner.Restart && c.Why != "":
+		return p.style.paint(yellow, "  # not live: "+oneLine(c.Why))
 	}
 	return ""
 }
@@ -230,12 +253,14 @@ func (p *planText) summary(plan *planner.Plan) {
 		return
 	}
 	n := tally(plan)
-	words := []string{fmt.Sprintf("%d to create", n.Create)}
+	var words []string
+	words = appendIf(words, n.Create, "to create")
 	words = appendIf(words, n.Start, "to start")
-	words = appendIf(words, n.Update, "to update")
-	words = append(words, fmt.Sprintf("%d to restart", n.Restart), fmt.Sprintf("%d to replace", n.Replace))
 	words = appendIf(words, n.Stop, "to stop")
-	words = append(words, fmt.Sprintf("%d to delete", n.Delete))
+	words = appendIf(words, n.Delete, "to delete")
+	words = appendIf(words, n.Forget, "to forget")
+	words = appendIf(words, n.Update, "to record")
+	words = append(words, fmt.Sprintf("%d live", n.Live), fmt.Sprintf("%d restart", n.Restart), fmt.Sprintf("%d replace", n.Replace))
 	words = appendIf(words, n.Blocked, "left alone")
 	words = append(words, fmt.Sprintf("%d unchanged", n.Unchanged))
 	fmt.Fprintf(&p.b, "\n%s %s.\n", p.style.paint(bold, "Plan:"), strings.Join(words, ", "))
@@ -263,11 +288,13 @@ func (p *planText) nothing(plan *planner.Plan) string {
 type Tally struct {
 	Create    int `json:"create"`
 	Start     int `json:"start"`
-	Update    int `json:"update"`
+	Update    int `json:"update"` // only the record changes
+	Live      int `json:"live"`   // changed in place
 	Restart   int `json:"restart"`
 	Replace   int `json:"replace"`
 	Stop      int `json:"stop"`
 	Delete    int `json:"delete"`
+	Forget    int `json:"forget"`
 	Blocked   int `json:"blocked"`
 	Unchanged int `json:"unchanged"`
 }
@@ -275,28 +302,36 @@ type Tally struct {
 func tally(plan *planner.Plan) Tally {
 	var t Tally
 	for _, s := range plan.Steps {
-		if s.Blocked != "" {
-			t.Blocked++
-			continue
-		}
-		switch s.Action {
-		case planner.Create:
-			t.Create++
-		case planner.Start:
-			t.Start++
-		case planner.Update:
-			t.Update++
-		case planner.Restart:
-			t.Restart++
-		case planner.Replace:
-			t.Replace++
-		case planner.Stop:
-			t.Stop++
-		case planner.Delete:
-			t.Delete++
-		case planner.NoOp:
-			t.Unchanged++
-		}
+		*t.of(s)++
 	}
 	return t
+}
+
+func (t *Tally) of(s planner.Step) *int {
+	switch {
+	case s.Blocked != "":
+		return &t.Blocked
+	case s.Action == planner.Update && s.Live:
+		return &t.Live
+	}
+	switch s.Action {
+	case planner.Create:
+		return &t.Create
+	case planner.Start:
+		return &t.Start
+	case planner.Update:
+		return &t.Update
+	case planner.Restart:
+		return &t.Restart
+	case planner.Replace:
+		return &t.Replace
+	case planner.Stop:
+		return &t.Stop
+	case planner.Delete:
+		return &t.Delete
+	case planner.Forget:
+		return &t.Forget
+	default:
+		return &t.Unchanged
+	}
 }

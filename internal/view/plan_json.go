@@ -12,11 +12,11 @@ import (
 
 // PlanJSON prints a plan for programs. Sensitive values are left out.
 func PlanJSON(w io.Writer, plan *planner.Plan) error {
-	steps := make([]planner.Step, len(plan.Steps))
+	steps := make([]stepJSON, len(plan.Steps))
 	for i, s := range plan.Steps {
 		sensitive := sensitiveOf(s)
 		s.Want, s.Have = redacted(s.Want, sensitive), redacted(s.Have, sensitive)
-		steps[i] = s
+		steps[i] = stepJSON{s, s.Sentence()}
 	}
 	outputs := slices.Clone(plan.Outputs)
 	for i, o := range outputs {
@@ -28,10 +28,18 @@ func PlanJSON(w io.Writer, plan *planner.Plan) error {
 		FormatVersion string                 `json:"format_version"`
 		Empty         bool                   `json:"empty"`
 		Summary       Tally                  `json:"summary"`
-		Steps         []planner.Step         `json:"steps"`
+		Steps         []stepJSON             `json:"steps"`
 		Ops           []planner.Op           `json:"ops"`
 		Outputs       []planner.OutputChange `json:"outputs"`
-	}{FormatVersion, plan.Empty(), tally(plan), list(steps), list(plan.Ops), list(outputs)})
+		Drift         []planner.Drift        `json:"drift"`
+		Refusals      []planner.Refusal      `json:"refusals"`
+	}{FormatVersion, plan.Empty(), tally(plan), list(steps), list(plan.Ops), list(outputs), list(plan.Drift), list(plan.Refusals)})
+}
+
+// stepJSON is a step with what is said of it.
+type stepJSON struct {
+	planner.Step
+	Sentence string `json:"sentence"`
 }
 
 func redactedValue(v any) any {

@@ -64,7 +64,9 @@ func newTrack(plan *planner.Plan, now func() time.Time) *track {
 	for _, op := range plan.Ops {
 		step := plan.Steps[op.Step]
 		t.actions[step.Address] = step.Action
-		t.left[step.Address]++
+		if !step.Withdraws(op.Phase) {
+			t.left[step.Address]++
+		}
 	}
 	return t
 }
@@ -106,7 +108,7 @@ func (t *track) summary(style Style) string {
 	}
 	var words []string
 	for _, action := range []planner.Action{
-		planner.Create, planner.Start, planner.Update, planner.Restart, planner.Replace, planner.Stop, planner.Delete,
+		planner.Create, planner.Start, planner.Update, planner.Restart, planner.Replace, planner.Stop, planner.Delete, planner.Forget,
 	} {
 		words = appendIf(words, count[action], past(action))
 	}
@@ -139,6 +141,8 @@ func past(a planner.Action) string {
 		return "stopped"
 	case planner.Delete:
 		return "deleted"
+	case planner.Forget:
+		return "forgotten"
 	default:
 		return string(a)
 	}
@@ -155,6 +159,8 @@ func opWords(op string) (doing, done string) {
 		return "stopping", "stopped"
 	case "delete":
 		return "deleting", "deleted"
+	case "forget":
+		return "forgetting", "forgotten"
 	case "update":
 		return "updating", "updated"
 	default:
