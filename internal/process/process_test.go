@@ -37,6 +37,8 @@ func sleeper(t *testing.T, word string) (*exec.Cmd, process.Identity) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	// For a moment after exec, its command line is empty.
+	wait(t, "its command line is there", func() bool { return i.Verify() == process.Yes })
 	return cmd, i
 }
 
