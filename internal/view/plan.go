@@ -3,7 +3,6 @@ package view
 import (
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 
 	"github.com/lkup/lkup/planner"
@@ -114,14 +113,10 @@ func verbOf(s planner.Step) string {
 		return "update live"
 	case s.Action == planner.Update:
 		return "update, the guest is not touched"
-	case s.Action == planner.Replace && loses(s):
+	case s.Action == planner.Replace:
 		return "replace, what is on its own disk is lost"
 	}
 	return string(s.Action)
-}
-
-func loses(s planner.Step) bool {
-	return slices.ContainsFunc(s.Changes, func(c planner.Change) bool { return c.Loses })
 }
 
 // at is where something was written, behind the text it belongs to.
