@@ -76,30 +76,70 @@ func (b *Builder) Resolve(ctx context.Context, img spec.Image) (sources.Digest, 
 	return r.digest()
 }
 
-// Inputs are what an image is made from, by what a person calls it: files of
-// the project by their paths, and components by their refs.
-func (b *Builder) Inputs(ctx context.Context, img spec.Image) (map[string]spec.Input, error) {
+// Description is what a template's image would be.
+type Description struct {
+	Digest sources.Digest
+	// Key is the same for two descriptions that differ only by what lkup
+	// itself brings: its init, its choice of kernel modules, its built-in
+	// templates. So a newer lkup has the same key for what the user wrote.
+	Key string
+	// Inputs are what it is made from, by what a person calls it: files of the
+	// project by their paths, and components by their refs.
+	Inputs map[string]spec.Input
+}
+
+// Describe reads the template and pins its components, like Resolve.
+func (b *Builder) Describe(ctx context.Context, img spec.Image) (Description, error) {
 	r, err := b.read(ctx, img)
 	if err != nil {
-		return nil, err
+		return Description{}, err
 	}
-	all := map[string]spec.Input{}
+	d := Description{Inputs: map[string]spec.Input{}}
+	if d.Digest, err = r.digest(); err != nil {
+		return Description{}, err
+	}
+	if d.Key, err = r.key(*img.Template); err != nil {
+		return Description{}, err
+	}
 	name, text, err := b.text(*img.Template)
 	if err != nil {
-		return nil, err
+		return Description{}, err
 	}
 	if img.Template.File != "" {
-		all[name] = spec.Input{Content: text, File: true}
+		d.Inputs[name] = spec.Input{Content: text, File: true}
 	}
 	for i, f := range r.template.Files {
 		if f.Source != "" {
-			all[path.Join(path.Dir(name), f.Source)] = spec.Input{Content: r.contents[i], File: true}
+			d.Inputs[path.Join(path.Dir(name), f.Source)] = spec.Input{Content: r.contents[i], File: true}
 		}
 	}
 	for ref, digest := range r.digests {
-		all["component "+ref] = spec.Input{Content: []byte(digest)}
+		d.Inputs["component "+ref] = spec.Input{Content: []byte(digest)}
 	}
-	return all, nil
+	return d, nil
+}
+
+// key is the digest of what the user decides.
+func (r recipe) key(t spec.Template) (string, error) {
+	if t.Builtin != "" {
+		content, err := json.Marshal(t)
+		return string(store.Key("builtin template", r.arch, string(content))), err
+	}
+	own := r
+	own.digests = map[string]sources.Digest{}
+	for ref, digest := range r.digests {
+		if !strings.HasPrefix(ref, "builtin:") {
+			own.digests[ref] = digest
+		}
+	}
+	digest, err := own.digest()
+	return string(digest), err
+}
+
+// Stored reports whether an image is here, built.
+func (b *Builder) Stored(d sources.Digest) bool {
+	_, ok := b.stored(d)
+	return ok
 }
 
 func (b *Builder) read(ctx context.Context, img spec.Image) (recipe, error) {

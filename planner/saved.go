@@ -35,7 +35,9 @@ type Saved struct {
 	// made from.
 	Volumes map[spec.Address]spec.Volume `json:"volumes,omitempty"`
 	Sources map[string]spec.Fingerprint  `json:"sources,omitempty"`
-	Plan    Plan                         `json:"plan"`
+	// Recipes identify, by image, what the user decides of it.
+	Recipes map[spec.Address]string `json:"recipes,omitempty"`
+	Plan    Plan                    `json:"plan"`
 }
 
 // Encode gives the content of a saved plan's file. The same plan gives the

@@ -28,6 +28,9 @@ type Materials struct {
 	// Sources are what the wanted values are made from; they are recorded with
 	// each VM, so that a later plan can say why it changed. They may be nil.
 	Sources map[string]spec.Fingerprint
+	// Recipes identify what the user decides of each image; see
+	// state.Instance.Recipe.
+	Recipes map[spec.Address]string
 }
 
 // sourcesName identifies a set of sources by what it holds.

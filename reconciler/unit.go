@@ -63,7 +63,7 @@ func (u *unit) adopt(i *state.Instance) {
 	i.Applied = *u.step.Want
 	i.Driver = u.step.Driver
 	i.Digest = u.step.Digest
-	i.Sources = u.sources
+	i.Sources, i.Recipe = u.sources, u.with.Recipes[u.step.Want.Image]
 	i.AppliedAt = u.Now().UTC()
 }
 

@@ -54,7 +54,7 @@ func (c *applyCmd) Run(call *call) error {
 	return c.execute(call, execution{
 		reconciler: newReconciler(call.Host, p.paths, p.dir, d.images, store),
 		plan:       d.plan,
-		with:       reconciler.Materials{Images: p.stack.Images, Volumes: p.stack.Volumes, Sources: d.sources},
+		with:       reconciler.Materials{Images: p.stack.Images, Volumes: p.stack.Volumes, Sources: d.sources, Recipes: d.pinned.recipes},
 		outputs:    p.stack.Outputs,
 		choice:     c.choiceFlags,
 	})
@@ -83,7 +83,7 @@ func (c *applyCmd) saved(call *call) error {
 	return c.execute(call, execution{
 		reconciler: newReconciler(call.Host, paths, saved.Project, images, store),
 		plan:       &saved.Plan,
-		with:       reconciler.Materials{Images: saved.Images, Volumes: saved.Volumes, Sources: saved.Sources},
+		with:       reconciler.Materials{Images: saved.Images, Volumes: saved.Volumes, Sources: saved.Sources, Recipes: saved.Recipes},
 		choice:     c.choiceFlags,
 	})
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/lkup/lkup/internal/layout"
 	"github.com/lkup/lkup/internal/ssh"
 	"github.com/lkup/lkup/internal/state"
+	"github.com/lkup/lkup/linuxkit"
 	"github.com/lkup/lkup/planner"
 	"github.com/lkup/lkup/reconciler"
 	"github.com/lkup/lkup/sources"
@@ -67,29 +68,55 @@ func newReconciler(host Host, paths layout.Stack, dir string, images reconciler.
 	}
 }
 
+// resolved is the images of a stack, pinned.
+type resolved struct {
+	digests map[spec.Address]sources.Digest
+	recipes map[spec.Address]string                // see linuxkit.Description.Key
+	inputs  map[spec.Address]map[string]spec.Input // what they are made from
+}
+
 // resolve pins the images that the stack's machines use, several at once.
-func resolve(ctx context.Context, images *imageSources, stack *spec.Stack) (map[spec.Address]sources.Digest, error) {
+func resolve(ctx context.Context, images *imageSources, stack *spec.Stack, known state.State) (resolved, error) {
 	used := map[spec.Address]bool{}
 	for _, vm := range stack.VMs {
 		used[vm.Image] = true
 	}
 	var mu sync.Mutex
-	digests := map[spec.Address]sources.Digest{}
+	all := resolved{
+		digests: map[spec.Address]sources.Digest{},
+		recipes: map[spec.Address]string{},
+		inputs:  map[spec.Address]map[string]spec.Input{},
+	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(4)
 	for _, address := range sortedKeys(used) {
 		group.Go(func() error {
-			d, err := images.Resolve(ctx, stack.Images[address])
+			d, err := images.Describe(ctx, stack.Images[address])
 			if err != nil {
 				return fmt.Errorf("%s: %w", stack.Images[address].Origin, err)
 			}
 			mu.Lock()
 			defer mu.Unlock()
-			digests[address] = d
+			all.digests[address] = keepDigest(address, d, known, images.templates.Stored)
+			all.recipes[address], all.inputs[address] = d.Key, d.Inputs
 			return nil
 		})
 	}
-	return digests, group.Wait()
+	return all, group.Wait()
+}
+
+// keepDigest is the digest that machines of an image have already, if only
+// lkup's own parts of it have changed since: a newer lkup alone changes no
+// machine. What is no longer stored cannot be kept.
+func keepDigest(address spec.Address, d linuxkit.Description, known state.State, stored func(sources.Digest) bool) sources.Digest {
+	kept := d.Digest
+	var newest time.Time
+	for _, i := range known.Instances {
+		if d.Key != "" && i.Recipe == d.Key && i.Applied.Image == address && i.AppliedAt.After(newest) && stored(i.Digest) {
+			kept, newest = i.Digest, i.AppliedAt
+		}
+	}
+	return kept
 }
 
 // abilities says what each driver can change in a running machine.

@@ -74,13 +74,14 @@ func (s *imageSources) Fetch(ctx context.Context, img spec.Image, d sources.Dige
 	return source.Fetch(ctx, img, d, report)
 }
 
-// Inputs are what an image is made from here, by what a person calls it. An
-// image that is fetched as it is has none.
-func (s *imageSources) Inputs(ctx context.Context, img spec.Image) (map[string]spec.Input, error) {
-	if img.Template == nil {
-		return nil, nil
+// Describe resolves an image and says what it is made from. One that is
+// fetched as it is has neither key nor inputs.
+func (s *imageSources) Describe(ctx context.Context, img spec.Image) (linuxkit.Description, error) {
+	if img.Template != nil {
+		return s.templates.Describe(ctx, img)
 	}
-	return s.templates.Inputs(ctx, img)
+	d, err := s.Resolve(ctx, img)
+	return linuxkit.Description{Digest: d}, err
 }
 
 func (s *imageSources) source(img spec.Image) (sources.Source, error) {

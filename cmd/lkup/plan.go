@@ -8,7 +8,6 @@ import (
 	"github.com/lkup/lkup/internal/view"
 	"github.com/lkup/lkup/planner"
 	"github.com/lkup/lkup/reconciler"
-	"github.com/lkup/lkup/sources"
 	"github.com/lkup/lkup/spec"
 )
 
@@ -28,6 +27,7 @@ type choiceFlags struct {
 	Replace     []spec.Address `name:"replace" sep:"none" placeholder:"ADDRESS" help:"Make this anew, changed or not. May be repeated."`
 	Destroy     bool           `name:"destroy" help:"Remove every machine."`
 	RefreshOnly bool           `name:"refresh-only" help:"Only record what was changed behind lkup's back."`
+	Upgrade     bool           `name:"upgrade" help:"Take this lkup's own parts of images: its init, kernel modules and built-in templates."`
 	MaxEffect   planner.Effect `name:"max-effect" placeholder:"EFFECT" enum:",live,restart,replace" default:"" help:"Refuse a plan that goes further: live, restart or replace."`
 }
 
@@ -120,7 +120,7 @@ type decider struct {
 type decision struct {
 	plan    *planner.Plan
 	images  *imageSources
-	digests map[spec.Address]sources.Digest
+	pinned  resolved
 	sources map[string]spec.Fingerprint
 	state   state.State
 	project *project
@@ -145,9 +145,13 @@ func (d decider) run(ctx context.Context) (*decision, error) {
 			return nil, err
 		}
 	}
-	var digests map[spec.Address]sources.Digest
+	var pinned resolved
 	if !d.choice.Destroy && !d.choice.RefreshOnly {
-		if digests, err = resolve(ctx, images, p.stack); err != nil {
+		made := known
+		if d.choice.Upgrade {
+			made = state.State{}
+		}
+		if pinned, err = resolve(ctx, images, p.stack, made); err != nil {
 			return nil, err
 		}
 	}
@@ -155,13 +159,11 @@ func (d decider) run(ctx context.Context) (*decision, error) {
 	if err != nil {
 		return nil, err
 	}
-	input := planInput(d.host, p.stack, digests, now, known)
+	input := planInput(d.host, p.stack, pinned.digests, now, known)
 	input.Targets, input.Exclude, input.Replace = d.choice.Target, d.choice.Exclude, d.choice.Replace
 	input.Destroy, input.RefreshOnly = d.choice.Destroy, d.choice.RefreshOnly
-	if input.Sources, err = madeFrom(ctx, images, p.stack, digests, known.Lineage); err != nil {
-		return nil, err
-	}
-	return &decision{plan: planner.New(input), images: images, digests: digests, sources: input.Sources, state: known, project: p}, nil
+	input.Sources = madeFrom(p.stack, pinned, known.Lineage)
+	return &decision{plan: planner.New(input), images: images, pinned: pinned, sources: input.Sources, state: known, project: p}, nil
 }
 
 // choose makes the choices that expressions may refer to, or, without the

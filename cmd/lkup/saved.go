@@ -33,6 +33,7 @@ func (d *decision) save(path string) error {
 		Images:  p.stack.Images,
 		Volumes: p.stack.Volumes,
 		Sources: d.sources,
+		Recipes: d.pinned.recipes,
 		Plan:    *d.plan,
 	})
 	if err != nil {
@@ -85,11 +86,11 @@ func stillHolds(ctx context.Context, saved planner.Saved, known state.State, ima
 			return fmt.Errorf("%s has changed", name)
 		}
 	}
-	return sameDigests(ctx, saved, images)
+	return sameDigests(ctx, saved, known, images)
 }
 
 // sameDigests resolves again what the plan's machines are to be made from.
-func sameDigests(ctx context.Context, saved planner.Saved, images *imageSources) error {
+func sameDigests(ctx context.Context, saved planner.Saved, known state.State, images *imageSources) error {
 	now := map[spec.Address]sources.Digest{}
 	for _, s := range saved.Plan.Steps {
 		if s.Want == nil || s.Action == planner.NoOp || s.Action == planner.Update || s.Digest == "" {
@@ -97,11 +98,11 @@ func sameDigests(ctx context.Context, saved planner.Saved, images *imageSources)
 		}
 		a := s.Want.Image
 		if _, resolved := now[a]; !resolved {
-			d, err := images.Resolve(ctx, saved.Images[a])
+			d, err := images.Describe(ctx, saved.Images[a])
 			if err != nil {
 				return fmt.Errorf("%s: %w", a, err)
 			}
-			now[a] = d
+			now[a] = keepDigest(a, d, known, images.templates.Stored)
 		}
 		if now[a] != s.Digest {
 			return fmt.Errorf("%s has changed: it was sha256:%s, and now is sha256:%s", a, s.Digest.Short(), now[a].Short())

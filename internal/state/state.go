@@ -73,6 +73,7 @@ type Instance struct {
 	Applied       spec.VM        `json:"applied"`
 	Image         spec.Image     `json:"image"`
 	Digest        sources.Digest `json:"digest"`
+	Recipe        string         `json:"recipe,omitempty"` // the part of Digest that the user decides
 	Driver        string         `json:"driver"`
 	Arch          string         `json:"arch"`
 	MAC           string         `json:"mac"`
