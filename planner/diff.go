@@ -254,7 +254,21 @@ func (d *diff) mounts() {
 	}
 }
 
-func (d *diff) env() { d.texts("env", "Env", d.have.Env, d.want.Env) }
+func (d *diff) env() { d.texts("env", "Env", environment(d.have), environment(d.want)) }
+
+// environment is a VM's env, with fingerprints in the place of secrets. A
+// change's text never shows them, since secrets are sensitive.
+func environment(vm *spec.VM) map[string]string {
+	if len(vm.Secrets) == 0 {
+		return vm.Env
+	}
+	all := make(map[string]string, len(vm.Env)+len(vm.Secrets))
+	maps.Copy(all, vm.Env)
+	for name, secret := range vm.Secrets {
+		all[name] = "secret " + secret.Digest
+	}
+	return all
+}
 
 // texts compares two maps of texts.
 func (d *diff) texts(attribute, field string, have, want map[string]string) {

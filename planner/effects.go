@@ -36,6 +36,7 @@ var costs = map[string]Cost{
 	"Memory":    {Effect: EffectLive, Needs: drivers.LiveMemory},
 	"Running":   {Effect: EffectNone},
 	"Env":       {Effect: EffectRestart},
+	"Secrets":   {Effect: EffectRestart},
 	"Cmdline":   {Effect: EffectRestart},
 	"DependsOn": {Effect: EffectNone},
 

@@ -40,6 +40,7 @@ func unignored(want, have spec.VM) spec.VM {
 	out.Shares = choose(want, have.Shares, want.Shares, spec.Share.Attribute)
 	out.Mounts = choose(want, have.Mounts, want.Mounts, spec.Mount.Attribute)
 	out.Env = chooseTexts(want, "env", have.Env, want.Env)
+	out.Secrets = chooseSecrets(want, have.Secrets)
 	out.Labels = chooseTexts(want, "labels", have.Labels, want.Labels)
 	if ignored(want, "ready") {
 		out.Ready = have.Ready
@@ -65,6 +66,18 @@ func choose[T any](vm spec.VM, have, want []T, attribute func(T) string) []T {
 		}
 	}
 	slices.SortStableFunc(out, func(a, b T) int { return strings.Compare(attribute(a), attribute(b)) })
+	return out
+}
+
+// chooseSecrets makes ignored secrets count as unchanged. Their values are the
+// wanted ones, since no others are known.
+func chooseSecrets(vm spec.VM, have map[string]spec.Secret) map[string]spec.Secret {
+	out := maps.Clone(vm.Secrets)
+	for name, secret := range out {
+		if old, there := have[name]; there && ignored(vm, "env."+name) {
+			out[name] = spec.Secret{Value: secret.Value, Digest: old.Digest}
+		}
+	}
 	return out
 }
 

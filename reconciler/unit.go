@@ -265,6 +265,11 @@ func (u *unit) start(ctx context.Context, driver drivers.Driver, i state.Instanc
 			return err
 		}
 		m.Boot.Initrds = append(m.Boot.Initrds[:len(m.Boot.Initrds):len(m.Boot.Initrds)], seed...)
+		defer func() {
+			for _, path := range seed {
+				_ = os.Remove(path) // the guest has its secrets; what stays is gone with the next boot of the host
+			}
+		}()
 	}
 	if err := noteStart(m.Dir, u.Now()); err != nil {
 		return err

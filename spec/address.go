@@ -12,15 +12,70 @@ func (s *Stack) Addresses() []Address { return slices.Sorted(maps.Keys(s.VMs)) }
 
 // Block is the address without an instance key: vm.web for vm.web["blue"].
 func (a Address) Block() Address {
-	if i := strings.IndexByte(string(a), '['); i >= 0 {
-		return a[:i]
+	if !strings.HasSuffix(string(a), "]") {
+		return a
 	}
-	return a
+	at, quoted := len(a), false
+	for i := 0; i < len(a); i++ {
+		switch {
+		case quoted && a[i] == '\\':
+			i++
+		case a[i] == '"':
+			quoted = !quoted
+		case a[i] == '[' && !quoted:
+			at = i
+		}
+	}
+	return a[:at]
 }
 
-// Covers reports whether a stands for b: it is b, or the block that b is an
-// instance of.
-func (a Address) Covers(b Address) bool { return a == b || a == b.Block() }
+// Covers reports whether a stands for b: it is b, the block that b is an
+// instance of, or a module that b is in.
+func (a Address) Covers(b Address) bool {
+	rest, found := strings.CutPrefix(string(b), string(a))
+	return found && (rest == "" || rest[0] == '[' || rest[0] == '.')
+}
+
+// Kind is what the address names: vm, volume, image, template or module.
+func (a Address) Kind() string {
+	kind := ""
+	for _, step := range a.steps() {
+		if kind, _, _ = strings.Cut(step, "."); kind != "module" {
+			return kind
+		}
+	}
+	return kind
+}
+
+// steps are the kind and name pairs of an address, with their keys:
+// module.a["x"].vm.b is module.a["x"] and vm.b.
+func (a Address) steps() []string {
+	var steps []string
+	start, dots, quoted := 0, 0, false
+	for i := 0; i < len(a); i++ {
+		switch {
+		case quoted && a[i] == '\\':
+			i++
+		case a[i] == '"':
+			quoted = !quoted
+		case a[i] == '.' && !quoted:
+			if dots++; dots%2 == 0 {
+				steps, start = append(steps, string(a[start:i])), i+1
+			}
+		}
+	}
+	return append(steps, string(a[start:]))
+}
+
+// label makes the name of an instance: web-blue, or, in a module, shop-web-blue.
+func (e *evaluator) label(n *node, suffix string) string {
+	name := n.name + suffix
+	var around []string
+	for _, step := range n.within.steps() {
+		around = append(around, strings.TrimPrefix(step, "module."))
+	}
+	return hostLabel(strings.Join(append(around, name), "-"))
+}
 
 // Origin is where an attribute was written, or the block if it was not. The
 // attribute of one in a group, such as "ready.timeout", falls back to "ready".

@@ -11,8 +11,9 @@ import (
 // claims are what VMs take of the host or of each other's names, to find two
 // that want the same.
 type claims struct {
-	names []nameClaim
-	ports []claim
+	names   []nameClaim
+	ports   []claim
+	volumes []volumeClaim
 	// lost are auto ports of earlier runs that a stack file now wants by number.
 	lost []claim
 }
@@ -27,6 +28,39 @@ type claim struct {
 	vm   Address
 	port Port
 	at   hcl.Range
+}
+
+// volumeClaim is a VM that has a volume.
+type volumeClaim struct {
+	volume, vm Address
+	readOnly   bool
+	at         hcl.Range
+}
+
+func (c *claims) addVolume(v volumeClaim) { c.volumes = append(c.volumes, v) }
+
+// settleVolumes reports a volume that one VM writes and another has: two guests
+// that know nothing of each other would ruin what lies there.
+func (c *claims) settleVolumes(rep *report) {
+	first := map[Address]volumeClaim{}
+	for _, v := range c.volumes {
+		other, taken := first[v.volume]
+		if !taken {
+			first[v.volume] = v
+			continue
+		}
+		if !v.readOnly || !other.readOnly {
+			rep.fail(v.at, "Volume used twice", "%s has %s already (%s), and two guests that write one disk ruin it. Give each its own volume, or write read_only = true in both.", other.vm, v.volume, place(other.at))
+		}
+	}
+}
+
+// forget drops the claims of VMs that are switched off.
+func (c *claims) forget(off map[Address]hcl.Range) {
+	isOff := func(vm Address) bool { _, found := off[vm]; return found }
+	c.names = slices.DeleteFunc(c.names, func(n nameClaim) bool { return isOff(n.vm) })
+	c.ports = slices.DeleteFunc(c.ports, func(p claim) bool { return isOff(p.vm) })
+	c.volumes = slices.DeleteFunc(c.volumes, func(v volumeClaim) bool { return isOff(v.vm) })
 }
 
 func (c *claims) addName(name string, vm Address, at hcl.Range) {

@@ -9,9 +9,10 @@ import (
 )
 
 // node is one thing that expressions can refer to, or that refers to others:
-// a variable, a local, an image, a template, a vm, an output.
+// a variable, a local, an image, a vm, a module, an output.
 type node struct {
 	kind, name string
+	within     Address // the module's, or empty
 	block      *block
 	local      *argument // of a local, instead of the block
 	edges      []edge
@@ -27,6 +28,16 @@ type node struct {
 	keys      []string
 	// behind are the VMs that the value was made from.
 	behind map[behind]bool
+	// env are the elements of a vm's env, if it is written as { ... }.
+	env []*argument
+	// from is where a variable got its value.
+	from Pos
+	// Of a module: its declarations, and, by output, the VMs and the inputs
+	// that the value was made from; members are all its vm nodes.
+	inside       *declarations
+	behindOutput map[string]map[behind]bool
+	keysOfOutput map[string]map[string]bool
+	members      []*node
 }
 
 // edge is a reference from one node to another.
@@ -35,6 +46,8 @@ type edge struct {
 	at hcl.Range
 	// instance is the one VM that is meant, or empty for all of the block.
 	instance Address
+	// output is the one output of a module that is meant, or empty for all.
+	output string
 }
 
 type behind struct {
@@ -43,12 +56,10 @@ type behind struct {
 }
 
 func (n *node) address() Address {
-	switch n.kind {
-	case "variable":
-		return Address("var." + n.name)
-	default:
-		return Address(n.kind + "." + n.name)
+	if n.within != "" {
+		return n.within + "." + Address(n.root()+"."+n.name)
 	}
+	return Address(n.root() + "." + n.name)
 }
 
 // root is the first step of a reference to the node.
@@ -88,20 +99,25 @@ func (n *node) repeats() string {
 // declarations is all that the stack files declare, by the root of a reference
 // and the name.
 type declarations struct {
-	stack *block
-	nodes map[string]map[string]*node
+	within Address // the module's, or empty
+	dir    string  // of the stack files, in the project
+	stack  *block
+	nodes  map[string]map[string]*node
+	// statements are the blocks that nothing refers to, by kind.
+	statements map[string][]*block
 }
 
 // roots are what a reference can start with, besides a for expression's own names.
-var roots = []string{"var", "local", "image", "template", "vm", "each", "count", "path", "stack"}
+var roots = []string{"var", "local", "image", "template", "volume", "vm", "module", "secret", "each", "count", "path", "stack"}
 
 // kinds are the blocks that become nodes.
-var kinds = []string{"variable", "image", "template", "vm", "output"}
+var kinds = []string{"variable", "image", "template", "volume", "vm", "module", "secret", "output", "check"}
 
-// declare sorts the blocks of all stack files, and finds names given twice.
-func declare(bodies []hcl.Body, rep *report) *declarations {
-	d := &declarations{nodes: map[string]map[string]*node{}}
-	for _, root := range append([]string{"output"}, roots...) {
+// declare sorts the blocks of the stack files of one directory, and finds names
+// given twice.
+func declare(bodies []hcl.Body, dir string, within Address, rep *report) *declarations {
+	d := &declarations{dir: dir, within: within, nodes: map[string]map[string]*node{}, statements: map[string][]*block{}}
+	for _, root := range append([]string{"output", "check"}, roots...) {
 		d.nodes[root] = map[string]*node{}
 	}
 	for _, body := range bodies {
@@ -112,6 +128,15 @@ func declare(bodies []hcl.Body, rep *report) *declarations {
 		for _, locals := range file.blocks["locals"] {
 			for _, name := range slices.Sorted(maps.Keys(locals.args)) {
 				d.put(&node{kind: "local", name: name, local: locals.args[name]}, rep)
+			}
+		}
+		for _, kind := range []string{"moved", "removed", "import", "profile"} {
+			for _, b := range file.blocks[kind] {
+				if b.schema.root && within != "" {
+					rep.fail(b.at, "Misplaced "+kind, "Only the stack files of the project itself take %s blocks. Move it to one of those.", kind)
+					continue
+				}
+				d.statements[kind] = append(d.statements[kind], b)
 			}
 		}
 		for _, kind := range kinds {
@@ -126,6 +151,9 @@ func declare(bodies []hcl.Body, rep *report) *declarations {
 }
 
 func (d *declarations) addStack(s *block, rep *report) {
+	if d.within != "" {
+		return // a module may be a stack of its own, elsewhere
+	}
 	if d.stack != nil {
 		rep.fail(s.at, "Second stack block", "There is one already at %s. All files of a directory are one stack: join the two.", place(d.stack.at))
 		return
@@ -134,6 +162,7 @@ func (d *declarations) addStack(s *block, rep *report) {
 }
 
 func (d *declarations) put(n *node, rep *report) {
+	n.within = d.within
 	named := d.nodes[n.root()]
 	if first := named[n.name]; first != nil {
 		rep.fail(n.at(), "Duplicate "+n.kind, "%s is declared already at %s. Give one of them another name.", n.address(), place(first.at()))

@@ -17,6 +17,16 @@ type block struct {
 	at     hcl.Range // its header
 	args   map[string]*argument
 	blocks map[string][]*block
+	// repeat makes several blocks of this one, if it is the content of a
+	// dynamic block.
+	repeat *repeat
+}
+
+// repeat is a dynamic block without its content.
+type repeat struct {
+	at       hcl.Range
+	forEach  *argument
+	iterator string // what expressions call the element
 }
 
 // argument is a name with an expression.
@@ -34,10 +44,15 @@ type argument struct {
 	done   bool
 	value  cty.Value
 	ok     bool
+	// reads are the files that an evaluation of it read.
+	reads []string
 }
 
 // every calls f for each argument of b and of the blocks in it, in a fixed order.
 func (b *block) every(f func(*block, *argument)) {
+	if b.repeat != nil {
+		f(b, b.repeat.forEach)
+	}
 	for _, name := range slices.Sorted(maps.Keys(b.args)) {
 		f(b, b.args[name])
 	}
@@ -82,16 +97,58 @@ func misspelt(body hcl.Body, name string, s *schema) bool {
 }
 
 func (b *block) addBlock(raw *hcl.Block, s *schema, rep *report) {
+	if s == dynamicSchema {
+		b.addDynamic(raw, rep)
+		return
+	}
 	inner := decode(raw.Body, s, headerOf(raw), rep)
 	if s.labelled && len(raw.Labels) > 0 {
 		inner.name = raw.Labels[0]
 		checkLabel(inner, raw.LabelRanges[0], rep)
 	}
+	b.put(inner, rep)
+}
+
+func (b *block) put(inner *block, rep *report) {
+	s := inner.schema
 	if earlier := b.blocks[s.kind]; s.once && len(earlier) > 0 {
 		rep.fail(inner.at, "Second "+s.name(), "There is one already at %s. Join the two.", place(earlier[0].at))
 		return
 	}
 	b.blocks[s.kind] = append(b.blocks[s.kind], inner)
+}
+
+// addDynamic reads a dynamic block: the blocks that it stands for are decoded
+// once, from its content, and evaluated for each element.
+func (b *block) addDynamic(raw *hcl.Block, rep *report) {
+	kind, at := raw.Labels[0], headerOf(raw)
+	target := b.schema.block(kind)
+	if target == nil || target == dynamicSchema {
+		rep.fail(raw.LabelRanges[0], "Unknown block", "A %s takes no block %q.%s", b.schema.name(), kind, unknownHint(kind, b.schema))
+		return
+	}
+	content := *target
+	outer := decode(raw.Body, &schema{
+		kind: "dynamic", required: dynamicSchema.required, optional: dynamicSchema.optional,
+		blocks: []*schema{{kind: "content", required: content.required, optional: content.optional, blocks: content.blocks, habits: content.habits, once: true}},
+	}, at, rep)
+	r := &repeat{at: at, forEach: outer.args["for_each"], iterator: kind}
+	if arg := outer.args["iterator"]; arg != nil {
+		if r.iterator = hcl.ExprAsKeyword(arg.expr); r.iterator == "" || slices.Contains(roots, r.iterator) {
+			rep.fail(arg.expr.Range(), "Invalid iterator", "It is a name of your own for the element, without quotes. Write, for example: iterator = item")
+			return
+		}
+	}
+	inner := outer.blocks["content"]
+	if r.forEach == nil {
+		return // reported
+	}
+	if len(inner) == 0 {
+		rep.fail(at, "Missing content", "A dynamic block needs the block that it repeats. Add: content { ... }")
+		return
+	}
+	inner[0].schema, inner[0].repeat = target, r
+	b.put(inner[0], rep)
 }
 
 func checkLabel(b *block, at hcl.Range, rep *report) {

@@ -1,6 +1,7 @@
 package spec
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/hashicorp/hcl/v2"
@@ -44,10 +45,34 @@ func splitEnv(env *argument, rep *report) []*argument {
 		written[name] = pair.Key.Range()
 		args = append(args, &argument{
 			name: name, at: hcl.RangeBetween(pair.Key.Range(), pair.Value.Range()),
-			expr: pair.Value, refs: env.refs, varies: varies(pair.Value),
+			expr: pair.Value, refs: refsIn(env, pair.Value), varies: varies(pair.Value),
 		})
 	}
 	return args
+}
+
+// refsIn are those of an argument's references that stand in a part of it.
+func refsIn(arg *argument, part hcl.Expression) []reference {
+	names := map[string]bool{}
+	for _, t := range part.Variables() {
+		names[twoSteps(t)] = true
+	}
+	var refs []reference
+	for _, ref := range arg.refs {
+		if names[twoSteps(ref.traversal)] {
+			refs = append(refs, ref)
+		}
+	}
+	return refs
+}
+
+// twoSteps is the start of a reference: var.branch.
+func twoSteps(t hcl.Traversal) string {
+	if len(t) < 2 {
+		return t.RootName()
+	}
+	step, _ := t[1].(hcl.TraverseAttr)
+	return t.RootName() + "." + step.Name
 }
 
 func varies(expr hcl.Expression) bool {
@@ -62,10 +87,10 @@ func varies(expr hcl.Expression) bool {
 // env reads the environment, element by element: one of them may be known
 // after apply, or be secret, without the others.
 func (i *instance) env() {
-	if i.pairs != nil {
-		for _, arg := range i.pairs {
+	if i.node.env != nil {
+		for _, arg := range i.node.env {
 			if v, ok := i.value(arg, i.ctx); ok {
-				i.envElement(arg.name, v, arg.at, false)
+				i.envElement(arg.name, v, arg.at, nil)
 			} else {
 				i.failed = true
 			}
@@ -94,12 +119,12 @@ func (i *instance) env() {
 	default:
 		elements := v.AsValueMap()
 		for _, name := range sortedKeys(elements) {
-			i.envElement(name, elements[name], arg.expr.Range(), len(marks) > 0)
+			i.envElement(name, elements[name], arg.expr.Range(), marks)
 		}
 	}
 }
 
-func (i *instance) envElement(name string, v cty.Value, at hcl.Range, hidden bool) {
+func (i *instance) envElement(name string, v cty.Value, at hcl.Range, outer cty.ValueMarks) {
 	if !validEnvName(name) {
 		i.failed = true
 		i.fail(at, "Invalid env name", "%q cannot name an environment variable: those are letters, digits and _, not starting with a digit.%s", name, envOffer(name))
@@ -111,13 +136,14 @@ func (i *instance) envElement(name string, v cty.Value, at hcl.Range, hidden boo
 		i.fail(at, "Wrong type", "The value of %s must be a string: %s. Write, for example, jsonencode(...) around it.", name, err)
 		return
 	}
-	v, secret := reveal(v)
+	v, marks := v.WithMarks(outer).UnmarkDeep()
 	if v.IsNull() {
 		return
 	}
 	path := "env." + name
 	i.origin(path, at)
-	if hidden || secret {
+	_, secret := marks[ephemeral]
+	if len(marks) > 0 {
 		i.note(&i.vm.Sensitive, path)
 	}
 	if !v.IsKnown() {
@@ -131,10 +157,35 @@ func (i *instance) envElement(name string, v cty.Value, at hcl.Range, hidden boo
 		i.fail(at, "Invalid env value", "The value of %s contains a zero byte, which no environment can hold. Take it out.", name)
 		return
 	}
+	if secret {
+		if i.vm.Secrets == nil {
+			i.vm.Secrets = map[string]Secret{}
+		}
+		i.vm.Secrets[name] = Secret{Value: v.AsString()}
+		return
+	}
 	if i.vm.Env == nil {
 		i.vm.Env = map[string]string{}
 	}
 	i.vm.Env[name] = v.AsString()
+}
+
+// labels reads the labels, which a guest never sees.
+func (i *instance) labels() {
+	v, state := i.get(i.node.block, "labels", "labels", cty.Map(cty.String))
+	if state != present {
+		return
+	}
+	i.vm.Labels = stringMap(v)
+	for name := range i.vm.Labels {
+		i.origin("labels."+name, i.node.block.args["labels"].at)
+		if slices.Contains(i.vm.Sensitive, "labels") {
+			i.note(&i.vm.Sensitive, "labels."+name)
+		}
+		if name == "" || strings.ContainsFunc(name, unprintable) {
+			i.wrong(i.node.block, "labels", "Invalid label", "The label %q is empty or cannot be printed. Write letters, digits, dots and hyphens.", name)
+		}
+	}
 }
 
 func envOffer(name string) string {

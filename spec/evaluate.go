@@ -11,10 +11,13 @@ import (
 	"github.com/zclconf/go-cty/cty/function"
 )
 
-// secret marks values that no screen should show.
-const secret = mark("sensitive")
-
+// mark is what a value tells of itself wherever it goes.
 type mark string
+
+const (
+	sensitive mark = "sensitive" // no screen shows it
+	ephemeral mark = "ephemeral" // nor is it kept anywhere
+)
 
 // evaluator turns declarations into a Stack, one node after the other, each
 // behind all that it refers to.
@@ -26,7 +29,9 @@ type evaluator struct {
 	functions map[string]function.Function
 	given     map[string]givenValue
 	stack     *Stack
-	claims    claims
+	claims    *claims
+	// after are the VMs that a module's depends_on names.
+	after map[behind]bool
 }
 
 func (e *evaluator) evaluateAll(nodes []*node) {
@@ -46,11 +51,29 @@ func (e *evaluator) inherit(n *node) {
 	n.behind = map[behind]bool{}
 	for _, edge := range n.edges {
 		n.tainted = n.tainted || edge.to.tainted
-		if edge.to.kind == "vm" {
-			n.behind[behind{edge.to, edge.instance}] = true
-			continue
+		edge.addBehind(n.behind)
+	}
+	switch n.kind {
+	case "variable":
+		maps.Copy(n.behind, e.given[n.name].behind)
+	case "vm", "module":
+		maps.Copy(n.behind, e.after)
+	}
+}
+
+// addBehind adds the VMs that a reference's value is made from.
+func (e edge) addBehind(all map[behind]bool) {
+	switch {
+	case e.to.kind == "vm":
+		all[behind{e.to, e.instance}] = true
+	case e.output != "":
+		maps.Copy(all, e.to.behindOutput[e.output])
+	case e.to.kind == "module":
+		for _, member := range e.to.members {
+			all[behind{vm: member}] = true
 		}
-		maps.Copy(n.behind, edge.to.behind)
+	default:
+		maps.Copy(all, e.to.behind)
 	}
 }
 
@@ -64,8 +87,16 @@ func (e *evaluator) evaluate(n *node) {
 		e.image(n)
 	case "template":
 		e.template(n)
+	case "volume":
+		e.volume(n)
 	case "vm":
 		e.vm(n)
+	case "module":
+		e.module(n)
+	case "secret":
+		e.secret(n)
+	case "check":
+		e.check(n)
 	case "output":
 		e.output(n)
 	}
@@ -82,7 +113,7 @@ func (e *evaluator) localValue(n *node) cty.Value {
 // scope holds the values of exactly what n refers to.
 func (e *evaluator) scope(n *node) *hcl.EvalContext {
 	values := map[string]map[string]cty.Value{
-		"path":  {"root": cty.StringVal(".")},
+		"path":  {"root": cty.StringVal("."), "module": cty.StringVal(e.declared.dir)},
 		"stack": {"name": cty.StringVal(e.stack.Name)},
 	}
 	for _, edge := range n.edges {
@@ -121,7 +152,9 @@ func (e *evaluator) value(arg *argument, ctx *hcl.EvalContext) (v cty.Value, ok 
 }
 
 func (e *evaluator) fresh(arg *argument, ctx *hcl.EvalContext) (v cty.Value, ok bool) {
+	e.reader.reading = arg
 	v, diags := arg.expr.Value(ctx)
+	e.reader.reading = nil
 	if !diags.HasErrors() {
 		return v, true
 	}

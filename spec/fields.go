@@ -30,6 +30,10 @@ func (f *fields) get(b *block, name string, want cty.Type) (cty.Value, bool) {
 		f.failed = true
 		return cty.NilVal, false
 	}
+	if f.kept(arg, v) {
+		f.failed = true
+		return cty.NilVal, false
+	}
 	v, _ = reveal(v)
 	if !v.IsWhollyKnown() {
 		f.failed = true

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io/fs"
 	"maps"
+	"path"
 	"slices"
 	"strings"
 
@@ -28,15 +29,18 @@ func IsStackFile(name string) bool {
 }
 
 // StackFiles lists the stack files at the root of project, sorted.
-func StackFiles(project fs.FS) ([]string, error) {
-	entries, err := fs.ReadDir(project, ".")
+func StackFiles(project fs.FS) ([]string, error) { return stackFilesIn(project, ".") }
+
+// stackFilesIn lists the stack files of a directory of the project.
+func stackFilesIn(project fs.FS, dir string) ([]string, error) {
+	entries, err := fs.ReadDir(project, dir)
 	if err != nil {
 		return nil, err
 	}
 	var names []string
 	for _, entry := range entries {
 		if IsStackFile(entry.Name()) && !entry.IsDir() {
-			names = append(names, entry.Name())
+			names = append(names, path.Join(dir, entry.Name()))
 		}
 	}
 	return names, nil
@@ -75,27 +79,40 @@ type reader struct {
 	project fs.FS
 	files   map[string]*hcl.File // what diagnostics may point into
 	read    map[string]bool
+	// reading, if not nil, notes what the expression reads that is evaluated now.
+	reading *argument
+	bodies  map[string][]hcl.Body // of directories read before
 }
 
 func (r *reader) readFile(name string) ([]byte, error) {
 	content, err := fs.ReadFile(r.project, name)
 	if err == nil {
 		r.read[name] = true
+		if r.reading != nil {
+			r.reading.reads = append(r.reading.reads, name)
+		}
 	}
 	return content, err
 }
 
 func (r *reader) names() []string { return slices.Sorted(maps.Keys(r.read)) }
 
-// stackBodies parses every stack file. After an error it gives none: what is
-// missing would only look like more mistakes.
-func (r *reader) stackBodies(rep *report) []hcl.Body {
-	names, err := StackFiles(r.project)
-	if err != nil {
-		rep.add(unreadable("the project's directory", err))
-		return nil
+// stackBodies parses the stack files of a directory, or just those that are
+// named. After an error it gives none: what is missing would only look like
+// more mistakes.
+func (r *reader) stackBodies(dir string, names []string, rep *report) []hcl.Body {
+	if known, there := r.bodies[dir]; there {
+		return known
 	}
 	if len(names) == 0 {
+		found, err := stackFilesIn(r.project, dir)
+		if err != nil {
+			rep.add(unreadable("the project's directory", err))
+			return nil
+		}
+		names = found
+	}
+	if len(names) == 0 && dir == "." {
 		rep.add(&hcl.Diagnostic{
 			Severity: hcl.DiagError,
 			Summary:  "No stack file here",
@@ -122,8 +139,9 @@ func (r *reader) stackBodies(rep *report) []hcl.Body {
 		bodies = append(bodies, file.Body)
 	}
 	if broken {
-		return nil
+		bodies = nil
 	}
+	r.bodies[dir] = bodies
 	return bodies
 }
 

@@ -365,15 +365,16 @@ func sameType(args []cty.Value) (cty.Type, error) { return args[0].Type(), nil }
 var sensitiveFunc = function.New(&function.Spec{
 	Params: []function.Parameter{anyValue},
 	Type:   sameType,
-	Impl:   func(args []cty.Value, _ cty.Type) (cty.Value, error) { return args[0].Mark(secret), nil },
+	Impl:   func(args []cty.Value, _ cty.Type) (cty.Value, error) { return args[0].Mark(sensitive), nil },
 })
 
 var nonsensitiveFunc = function.New(&function.Spec{
 	Params: []function.Parameter{anyValue},
 	Type:   sameType,
 	Impl: func(args []cty.Value, _ cty.Type) (cty.Value, error) {
-		v, _ := args[0].Unmark()
-		return v, nil
+		v, marks := args[0].Unmark()
+		delete(marks, sensitive)
+		return v.WithMarks(marks), nil
 	},
 })
 

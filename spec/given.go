@@ -13,12 +13,28 @@ type givenValue struct {
 	at   hcl.Range
 	expr hcl.Expression // from a file
 	text string         // from the command line or the environment
+	// known is a module's argument, evaluated; behind are the VMs and keys the
+	// inputs that it was made from.
+	known  cty.Value
+	behind map[behind]bool
+	keys   []string
+}
+
+// origin is where the value was given. A flag or the environment has no lines.
+func (g givenValue) origin() Pos {
+	if g.expr == nil && g.known == cty.NilVal {
+		return Pos{File: g.at.Filename}
+	}
+	return position(g.at)
 }
 
 // value reads the text as the variable's type wants it: a string as it
 // stands, anything with structure as an expression.
 func (g givenValue) value(ty cty.Type, e *evaluator) (cty.Value, bool) {
 	expr := g.expr
+	if g.known != cty.NilVal {
+		return g.known, true
+	}
 	if expr == nil {
 		if ty.IsPrimitiveType() || ty == cty.DynamicPseudoType {
 			return cty.StringVal(g.text), true
@@ -51,20 +67,21 @@ func (e *evaluator) collectGiven() {
 		}
 		e.given[name] = g
 	}
-	for _, file := range e.in.VarFiles {
-		e.collectFile(file)
-	}
-	for _, name := range sortedKeys(e.in.Vars) {
-		e.accept(name, e.textValue("--var", name, e.in.Vars[name]))
+	for _, g := range e.in.Given {
+		if g.File != "" {
+			e.collectFile(g)
+			continue
+		}
+		e.accept(g.Name, e.textValue("--var", g.Name, g.Text))
 	}
 }
 
-func (e *evaluator) collectFile(file VarFile) {
-	parsed, diags := parse(file.Name, file.Content)
+func (e *evaluator) collectFile(file Given) {
+	parsed, diags := parse(file.File, file.Content)
 	if parsed == nil {
 		parsed = &hcl.File{Bytes: file.Content}
 	}
-	e.reader.files[file.Name] = parsed
+	e.reader.files[file.File] = parsed
 	e.add(diags...)
 	if diags.HasErrors() || parsed.Body == nil {
 		return

@@ -4,9 +4,12 @@ import (
 	"bytes"
 	"encoding/json"
 	"flag"
+	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -72,7 +75,7 @@ func unpack(t *testing.T, archive *txtar.Archive) (fs.FS, spec.Inputs, map[strin
 		case strings.HasPrefix(f.Name, "want."):
 			want[f.Name] = string(f.Data)
 		case strings.HasPrefix(f.Name, "vars/"):
-			in.VarFiles = append(in.VarFiles, spec.VarFile{Name: f.Name, Content: f.Data})
+			in.Given = append(in.Given, spec.Given{File: f.Name, Content: f.Data})
 		default:
 			project[f.Name] = &fstest.MapFile{Data: f.Data}
 		}
@@ -85,12 +88,16 @@ func readInputs(t *testing.T, data []byte, in *spec.Inputs) {
 	t.Helper()
 	var ports struct {
 		HostPorts map[spec.Address]map[string]int
+		Vars      map[string]string
 	}
 	if err := json.Unmarshal(data, in); err != nil {
 		t.Fatal(err)
 	}
 	if err := json.Unmarshal(data, &ports); err != nil {
 		t.Fatal(err)
+	}
+	for _, name := range slices.Sorted(maps.Keys(ports.Vars)) {
+		in.Given = append(in.Given, spec.Given{Name: name, Text: ports.Vars[name]})
 	}
 	in.Facts.HostPorts = map[spec.Address]map[spec.PortKey]int{}
 	for vm, byKey := range ports.HostPorts {
@@ -135,13 +142,36 @@ func shown(t *testing.T, s *spec.Stack) string {
 		}
 		vms[a] = vm{VM: v, Unknown: v.Unknown, Origins: origins}
 	}
+	inputs := map[string]string{}
+	for key, in := range s.Inputs {
+		inputs[key] = strings.TrimSpace(fmt.Sprintf("%q %s %s", in.Content, in.Origin, strings.Join(in.From, " ")))
+		if in.Sensitive {
+			inputs[key] += " (sensitive)"
+		}
+	}
+	from := map[string]string{}
+	for pos, keys := range s.From {
+		from[pos.String()+":"+strconv.Itoa(pos.Column)] = strings.Join(keys, " ")
+	}
 	view := struct {
-		Name    string
-		Images  map[spec.Address]spec.Image
-		VMs     map[spec.Address]vm
-		Outputs map[string]spec.Output
-		Files   []string
-	}{s.Name, s.Images, vms, s.Outputs, s.Files}
+		Name     string
+		Images   map[spec.Address]spec.Image
+		VMs      map[spec.Address]vm
+		Volumes  map[spec.Address]spec.Volume `json:",omitempty"`
+		Outputs  map[string]spec.Output
+		Moved    []spec.Moved        `json:",omitempty"`
+		Removed  []spec.Removed      `json:",omitempty"`
+		Imports  []spec.Import       `json:",omitempty"`
+		Checks   []spec.Check        `json:",omitempty"`
+		Secrets  []spec.SecretSource `json:",omitempty"`
+		Profiles []string            `json:",omitempty"`
+		Inputs   map[string]string   `json:",omitempty"`
+		From     map[string]string   `json:",omitempty"`
+		Files    []string
+	}{
+		s.Name, s.Images, vms, s.Volumes, s.Outputs, s.Moved, s.Removed, s.Imports, s.Checks, s.Secrets, s.Profiles,
+		inputs, from, s.Files,
+	}
 	var out bytes.Buffer
 	encoder := json.NewEncoder(&out)
 	encoder.SetEscapeHTML(false)

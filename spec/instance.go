@@ -22,7 +22,6 @@ type instance struct {
 	repetition
 	node   *node
 	ctx    *hcl.EvalContext
-	pairs  []*argument // of env, if it is written as { ... }
 	vm     VM
 	failed bool
 }
@@ -51,21 +50,19 @@ func (i *instance) evaluate() {
 	}
 	i.cmdline()
 	i.env()
-	for _, p := range b.blocks["port"] {
-		i.port(p)
-	}
-	for _, s := range b.blocks["share"] {
-		i.share(s)
-	}
-	for _, r := range b.blocks["ready"] {
-		i.ready(r)
-	}
+	i.labels()
+	i.blocks("port", i.port)
+	i.blocks("share", i.share)
+	i.blocks("mount", i.mount)
+	i.blocks("ready", i.ready)
+	i.blocks("lifecycle", i.lifecycle)
 	i.sort()
 }
 
 func (i *instance) sort() {
 	slices.SortFunc(i.vm.Ports, comparePorts)
 	slices.SortFunc(i.vm.Shares, func(a, b Share) int { return strings.Compare(a.Guest, b.Guest) })
+	slices.SortFunc(i.vm.Mounts, func(a, b Mount) int { return strings.Compare(string(a.Volume), string(b.Volume)) })
 	slices.Sort(i.vm.Unknown)
 	slices.Sort(i.vm.Sensitive)
 }
@@ -102,6 +99,10 @@ func (i *instance) raw(b *block, name, path string) (cty.Value, state) {
 	}
 	v, ok := i.value(arg, i.ctx)
 	if !ok {
+		i.failed = true
+		return v, broken
+	}
+	if i.kept(arg, v) {
 		i.failed = true
 		return v, broken
 	}
@@ -178,7 +179,7 @@ func (i *instance) wrong(b *block, name, summary, detail string, args ...any) {
 
 func (i *instance) name() {
 	b := i.node.block
-	i.vm.Name = hostLabel(i.node.name + i.suffix)
+	i.vm.Name = i.label(i.node, i.suffix)
 	if v, ok := i.known(b, "hostname", "name", cty.String); ok {
 		i.vm.Name = v.AsString()
 		if !validHostLabel(i.vm.Name) {

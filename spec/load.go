@@ -23,20 +23,25 @@ type Inputs struct {
 	Builtins []string
 	// Sources are the schemes that image.source may have; nil if any will do.
 	Sources []string
-	// EnvVars, VarFiles and Vars give variables their values: the text of
-	// LKUP_VAR_x, files of assignments (later ones win), and --var. Each wins
-	// over those before it.
-	EnvVars  map[string]string
-	VarFiles []VarFile
-	Vars     map[string]string
-	Facts    Facts
+	// EnvVars and Given give variables their values: the text of LKUP_VAR_x,
+	// then files and flags, each of which wins over those before it.
+	EnvVars map[string]string
+	Given   []Given
+	Facts   Facts
+	// Profiles are those that are switched on.
+	Profiles []string
+	// Secrets are the values of secret blocks, by address, as Stack.Secrets
+	// asks for them. One that is not there is not known yet.
+	Secrets map[Address]string
 }
 
-// VarFile is a file of variable values, read by the caller because it may lie
-// outside the project.
-type VarFile struct {
-	Name    string
+// Given is a file of assignments, read by the caller because it may lie outside
+// the project, or the text for one variable.
+type Given struct {
+	File    string
 	Content []byte
+
+	Name, Text string
 }
 
 // Load reads the stack files at the root of project and evaluates them. The
@@ -67,24 +72,37 @@ func evaluate(project fs.FS, in Inputs) *evaluator {
 	e := &evaluator{
 		report: newReport(),
 		in:     in,
-		reader: &reader{project: project, files: map[string]*hcl.File{}, read: map[string]bool{}},
-		stack:  &Stack{Images: map[Address]Image{}, VMs: map[Address]VM{}, Outputs: map[string]Output{}},
+		reader: &reader{project: project, files: map[string]*hcl.File{}, read: map[string]bool{}, bodies: map[string][]hcl.Body{}},
+		claims: &claims{},
+		stack: &Stack{
+			Images: map[Address]Image{}, VMs: map[Address]VM{}, Volumes: map[Address]Volume{}, Outputs: map[string]Output{},
+			Inputs: map[string]Input{}, From: map[Pos][]string{},
+		},
 	}
-	bodies := e.reader.stackBodies(e.report)
+	bodies := e.reader.stackBodies(".", in.Files, e.report)
 	if len(bodies) == 0 {
 		return e
 	}
 	e.functions = newFunctions(e.reader)
-	e.declared = declare(bodies, e.report)
-	l := &linker{declarations: e.declared, report: e.report, functions: e.functions}
-	l.link()
+	e.declared = declare(bodies, ".", "", e.report)
+	e.openModules(e.declared, nil)
+	e.link(e.declared)
 	e.identify()
 	e.collectGiven()
 	e.evaluateAll(order(e.declared.all(), e.report))
+	e.refactorings()
+	e.profiles()
 	e.claims.settle(e.report)
 	e.warnUnused()
+	e.madeOf()
 	e.stack.Files = e.reader.names()
 	return e
+}
+
+// link resolves the references of one directory's stack files.
+func (e *evaluator) link(d *declarations) {
+	l := &linker{declarations: d, report: e.report, functions: e.functions}
+	l.link()
 }
 
 // without gives facts that lack some host ports.

@@ -6,7 +6,10 @@ import (
 
 // output evaluates an output. It is unknown while any part of it is.
 func (e *evaluator) output(n *node) {
-	n.value = cty.DynamicVal
+	if n.value = cty.DynamicVal; e.declared.within != "" {
+		e.moduleOutput(n)
+		return
+	}
 	out := Output{
 		Name:        n.name,
 		Description: e.constantText(n.block.args["description"]),
@@ -22,6 +25,9 @@ func (e *evaluator) output(n *node) {
 	if !ok {
 		return
 	}
+	if e.kept(arg, v) {
+		return
+	}
 	v, hidden := reveal(v)
 	if hidden && !out.Sensitive {
 		e.fail(arg.expr.Range(), "Sensitive output", "The value contains a sensitive variable. Add to the output: sensitive = true. Or use nonsensitive() if it may be seen.")
@@ -30,6 +36,24 @@ func (e *evaluator) output(n *node) {
 		out.Value = plain(v)
 	}
 	e.stack.Outputs[n.name] = out
+}
+
+// moduleOutput evaluates an output of a module, which may hold anything.
+func (e *evaluator) moduleOutput(n *node) {
+	e.constantText(n.block.args["description"])
+	arg := n.block.args["value"]
+	if arg == nil {
+		n.tainted = true
+		return
+	}
+	v, ok := e.value(arg, e.scope(n))
+	if !ok {
+		n.tainted = true
+		return
+	}
+	if n.value = v; e.flag(n, "sensitive", false) {
+		n.value = v.Mark(sensitive)
+	}
 }
 
 // plain is a known value as ordinary Go data.

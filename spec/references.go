@@ -26,6 +26,9 @@ type linker struct {
 // link fills in refs and edges, and reports every reference that leads nowhere.
 func (l *linker) link() {
 	for _, n := range l.all() {
+		if n.kind == "module" {
+			l.linkModule(n)
+		}
 		n.every(func(b *block, arg *argument) { l.linkArgument(n, b, arg) })
 	}
 	if l.stack != nil {
@@ -39,10 +42,16 @@ func (l *linker) linkArgument(n *node, b *block, arg *argument) {
 	switch {
 	case n.kind == "variable" && b == n.block && arg.name == "type":
 		return // its names are types
-	case n.kind == "vm" && b == n.block && arg.name == "depends_on":
+	case arg.name == "depends_on" && b == n.block && (n.kind == "vm" || n.kind == "module"):
 		l.linkDependsOn(n, arg)
+	case n.kind == "module" && b == n.block && arg.name == "source":
+		return // read when the module was opened
+	case b != nil && b.schema == lifecycleSchema:
+		l.linkLifecycle(n, arg)
 	case n.kind == "variable" && b == n.block:
 		l.constant(arg, "a variable")
+	case n.kind == "secret":
+		l.constant(arg, "a secret")
 	case n.kind == "output" && arg.name != "value":
 		l.constant(arg, "an output")
 	default:
@@ -82,6 +91,9 @@ func (l *linker) linkExpression(n *node, b *block, arg *argument) {
 // linkTraversal reports whether t leads somewhere.
 func (l *linker) linkTraversal(n *node, b *block, arg *argument, t hcl.Traversal) bool {
 	root := t.RootName()
+	if b != nil && b.repeat != nil && root == b.repeat.iterator && arg != b.repeat.forEach {
+		return l.linkIterator(b.repeat, arg, t)
+	}
 	if !slices.Contains(roots, root) {
 		l.fail(t.SourceRange(), "Unknown reference", "There is nothing named %q.%s", root, l.rootHint(t))
 		return false
@@ -99,7 +111,7 @@ func (l *linker) linkTraversal(n *node, b *block, arg *argument, t hcl.Traversal
 	case "each", "count":
 		return l.linkRepetition(n, b, arg, t, root, step.Name)
 	case "path":
-		return l.oneOf(t, "path", step.Name, []string{"root"})
+		return l.oneOf(t, "path", step.Name, []string{"root", "module"})
 	case "stack":
 		return l.oneOf(t, "stack", step.Name, []string{"name"})
 	}
@@ -119,6 +131,16 @@ func (l *linker) linkNode(n *node, arg *argument, t hcl.Traversal, target *node)
 			return false
 		}
 		e.instance = instance
+	}
+	if target.kind == "module" {
+		output, ok := l.checkModule(t, target)
+		if !ok {
+			return false
+		}
+		e.output = output
+	}
+	if target.kind == "volume" && !l.checkVolume(t, target) {
+		return false
 	}
 	if (target.kind == "image" || target.kind == "template") && len(t) > 2 {
 		l.fail(t.SourceRange(), "Unknown attribute", "%s has no attributes; it only serves as the image of a vm. Write: image = %s", target.address(), target.address())
@@ -145,7 +167,7 @@ func (l *linker) undeclared(t hcl.Traversal, root, name string) {
 		hint = " Declare it: " + root + ` "` + name + `" { ... }`
 	}
 	if root != "local" && root != "var" {
-		for _, other := range []string{"image", "template", "vm"} {
+		for _, other := range []string{"image", "template", "volume", "vm", "module", "secret"} {
 			if l.nodes[other][name] != nil {
 				hint = " Did you mean " + other + "." + name + "?"
 			}
@@ -161,8 +183,12 @@ func (l *linker) linkRepetition(n *node, b *block, arg *argument, t hcl.Traversa
 		meta, attrs = "count", []string{"index"}
 	}
 	inMeta := b != nil && b == n.block && (arg.name == "for_each" || arg.name == "count")
-	if n.kind != "vm" || n.repeats() != meta || inMeta {
-		l.fail(t.SourceRange(), "Unknown reference", "%s.%s has a value only inside a vm block that has %s.%s", root, attr, meta, repetitionHint(n, inMeta))
+	if !repeatable(n) || n.repeats() != meta || inMeta {
+		kind := "vm"
+		if repeatable(n) {
+			kind = n.kind
+		}
+		l.fail(t.SourceRange(), "Unknown reference", "%s.%s has a value only inside a %s block that has %s.%s", root, attr, kind, meta, repetitionHint(n, inMeta))
 		return false
 	}
 	if !l.oneOf(t, root, attr, attrs) {
@@ -173,18 +199,21 @@ func (l *linker) linkRepetition(n *node, b *block, arg *argument, t hcl.Traversa
 	return true
 }
 
+// repeatable reports whether for_each and count make several of a node.
+func repeatable(n *node) bool { return n.kind == "vm" || n.kind == "volume" || n.kind == "module" }
+
 func repetitionHint(n *node, inMeta bool) string {
 	switch {
 	case inMeta:
 		return " Write a value that does not depend on the instance."
-	case n.kind != "vm":
+	case !repeatable(n):
 		return " Refer to the instances of a vm: vm.NAME."
 	case n.repeats() == "count":
 		return " This one has count: write count.index."
 	case n.repeats() == "for_each":
 		return " This one has for_each: write each.key."
 	}
-	return " Add it to this vm, or write the value itself."
+	return " Add it to this " + n.kind + ", or write the value itself."
 }
 
 func (l *linker) oneOf(t hcl.Traversal, root, attr string, attrs []string) bool {
@@ -202,12 +231,12 @@ func (l *linker) oneOf(t hcl.Traversal, root, attr string, attrs []string) bool 
 // rootHint says what to type instead of a reference with an unknown root.
 func (l *linker) rootHint(t hcl.Traversal) string {
 	root := t.RootName()
-	for _, kind := range []string{"image", "template", "vm", "local", "var"} {
+	for _, kind := range []string{"image", "template", "volume", "vm", "module", "secret", "local", "var"} {
 		if l.nodes[kind][root] != nil {
 			return " Did you mean " + kind + "." + root + attributeExample(t[1:]) + "?"
 		}
 	}
-	habit := map[string]string{"variable": "var", "vars": "var", "locals": "local", "images": "image", "templates": "template", "vms": "vm", "self": "vm"}[root]
+	habit := map[string]string{"variable": "var", "vars": "var", "locals": "local", "images": "image", "templates": "template", "vms": "vm", "self": "vm", "volumes": "volume", "modules": "module", "secrets": "secret"}[root]
 	switch {
 	case len(t) > 1 && habit != "":
 		return " Did you mean " + habit + attributeExample(t[1:]) + "?"
@@ -231,7 +260,7 @@ func example(root string, names []string) string {
 	case "count":
 		return "count.index"
 	case "path":
-		return "path.root"
+		return "path.root or path.module"
 	case "stack":
 		return "stack.name"
 	}
@@ -284,14 +313,14 @@ func (l *linker) checkWrongJSON(arg *argument) {
 // checkSplat reports [*] after a vm with for_each: it would be a list of one map.
 func (l *linker) checkSplat(arg *argument, splat *hclsyntax.SplatExpr) {
 	source, ok := splat.Source.(*hclsyntax.ScopeTraversalExpr)
-	if !ok || source.Traversal.RootName() != "vm" || len(source.Traversal) != 2 {
+	if !ok || len(source.Traversal) != 2 {
 		return
 	}
 	step, ok := source.Traversal[1].(hcl.TraverseAttr)
 	if !ok {
 		return
 	}
-	if n := l.nodes["vm"][step.Name]; n != nil && n.repeats() == "for_each" {
+	if n := l.nodes[source.Traversal.RootName()][step.Name]; n != nil && repeatable(n) && n.repeats() == "for_each" {
 		arg.wrong = true
 		l.fail(splat.Range(), "Invalid index", "%s has for_each, so it is a map, and [*] is for lists. Write: values(%s)[*]", n.address(), n.address())
 	}

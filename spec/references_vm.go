@@ -16,30 +16,39 @@ var vmAttributes = []string{"name", "hostname", "address", "port", "cpus", "memo
 // checkVM checks a reference to a vm as far as it can be known without
 // evaluating, and finds the one instance that it means, if it does.
 func (l *linker) checkVM(t hcl.Traversal, target *node) (Address, bool) {
-	rest := t[2:]
-	if len(rest) == 0 {
-		return "", true
+	instance, rest, ok := l.checkInstance(t, target)
+	if !ok || len(rest) == 0 {
+		return instance, ok
 	}
-	var instance Address
+	return instance, l.checkVMAttribute(t, target, rest[0])
+}
+
+// checkInstance checks the index in a reference to a block, and gives the one
+// instance that it means, if it does, and the steps behind that.
+func (l *linker) checkInstance(t hcl.Traversal, target *node) (instance Address, rest hcl.Traversal, ok bool) {
+	rest = t[2:]
+	if len(rest) == 0 {
+		return "", nil, true
+	}
 	key, isIndex := literalKey(rest[0])
 	switch {
 	case isIndex && target.repeats() == "":
-		l.fail(t.SourceRange(), "Needless index", "%s is one VM, not several. Write it without the index: %s%s", target.address(), target.address(), attributeExample(rest[1:]))
-		return "", false
-	case isIndex:
-		var ok bool
-		if instance, ok = l.checkKey(t, target, key); !ok {
-			return "", false
+		what := "VM"
+		if target.kind != "vm" {
+			what = target.kind
 		}
-		rest = rest[1:]
+		l.fail(t.SourceRange(), "Needless index", "%s is one %s, not several. Write it without the index: %s%s", target.address(), what, target.address(), attributeExample(rest[1:]))
+		return "", nil, false
+	case isIndex:
+		if instance, ok = l.checkKey(t, target, key); !ok {
+			return "", nil, false
+		}
+		return instance, rest[1:], true
 	case target.repeats() != "":
 		l.fail(t.SourceRange(), "Missing index", "%s has %s, so there are several. Say which: %s%s", target.address(), target.repeats(), keyExample(target), attributeExample(rest))
-		return "", false
+		return "", nil, false
 	}
-	if len(rest) == 0 {
-		return instance, true
-	}
-	return instance, l.checkVMAttribute(t, target, rest[0])
+	return "", rest, true
 }
 
 func (l *linker) checkVMAttribute(t hcl.Traversal, target *node, step hcl.Traverser) bool {
@@ -118,10 +127,13 @@ func (l *linker) linkDependsOn(n *node, arg *argument) {
 	}
 	for _, item := range items {
 		t, diags := hcl.AbsTraversalForExpr(item)
-		if diags.HasErrors() || t.RootName() != "vm" {
+		if diags.HasErrors() || t.RootName() != "vm" && t.RootName() != "module" {
 			arg.wrong = true
 			l.fail(item.Range(), "Invalid depends_on", "%s is no reference to a VM.%s", shownItem(item), l.dependsHint(item))
 			continue
+		}
+		if t.RootName() == "module" && len(t) > 2 {
+			t = t[:2]
 		}
 		if !l.linkTraversal(n, nil, arg, t) {
 			arg.wrong = true
@@ -129,7 +141,7 @@ func (l *linker) linkDependsOn(n *node, arg *argument) {
 		}
 		if most := 2 + indexSteps(t); len(t) > most {
 			arg.wrong = true
-			l.fail(item.Range(), "Invalid depends_on", "It lists whole VMs. Write %s", "vm."+l.stepName(t)+attributeExample(t[2:most]))
+			l.fail(item.Range(), "Invalid depends_on", "It lists whole VMs and modules. Write %s", t.RootName()+"."+l.stepName(t)+attributeExample(t[2:most]))
 		}
 	}
 }

@@ -9,6 +9,7 @@ type schema struct {
 	blocks   []*schema
 	once     bool // at most one per parent
 	open     bool // any argument, no blocks
+	root     bool // of the project alone, not of a module
 	// habits maps names that people bring from other tools to ours.
 	habits map[string]string
 }
@@ -85,18 +86,40 @@ var readySchema = &schema{
 	habits:   map[string]string{"port": "tcp", "url": "http", "command": "exec", "test": "exec", "cmd": "exec", "pattern": "log", "console": "log"},
 }
 
+var mountSchema = &schema{
+	kind:     "mount",
+	required: map[string]string{"volume": "volume = volume.NAME"},
+	optional: []string{"read_only"},
+	habits:   map[string]string{"source": "volume", "disk": "volume", "name": "volume", "readonly": "read_only", "ro": "read_only"},
+}
+
+var lifecycleSchema = &schema{
+	kind:     "lifecycle",
+	optional: []string{"prevent_destroy", "ignore_changes", "replace_triggered_by"},
+	once:     true,
+	habits:   map[string]string{"prevent_delete": "prevent_destroy", "protect": "prevent_destroy", "ignore": "ignore_changes", "triggers": "replace_triggered_by"},
+}
+
+// dynamicSchema stands for the blocks that its content repeats.
+var dynamicSchema = &schema{
+	kind:     "dynamic",
+	labelled: true,
+	required: map[string]string{"for_each": "for_each = [80, 443]"},
+	optional: []string{"iterator"},
+}
+
 var vmSchema = &schema{
 	kind:     "vm",
 	labelled: true,
 	required: map[string]string{"image": "image = template.NAME, image = image.NAME, or image = \"builtin:minimal\""},
 	optional: []string{
-		"for_each", "count", "driver", "cpus", "memory", "running", "env", "cmdline", "depends_on", "hostname",
+		"for_each", "count", "driver", "cpus", "memory", "running", "env", "cmdline", "depends_on", "hostname", "labels",
 	},
-	blocks: []*schema{portSchema, shareSchema, readySchema},
+	blocks: []*schema{portSchema, shareSchema, mountSchema, readySchema, lifecycleSchema, dynamicSchema},
 	habits: map[string]string{
 		"environment": "env", "ram": "memory", "mem": "memory", "cores": "cpus", "vcpus": "cpus", "cpu": "cpus",
-		"name": "hostname", "ports": "port", "forward": "port", "volumes": "share", "mounts": "share", "mount": "share",
-		"shares": "share", "healthcheck": "ready", "probe": "ready", "command": "cmdline", "kernel_params": "cmdline",
+		"name": "hostname", "ports": "port", "forward": "port", "volumes": "mount", "mounts": "mount", "disk": "mount", "volume": "mount",
+		"shares": "share", "label": "labels", "tags": "labels", "metadata": "labels", "healthcheck": "ready", "probe": "ready", "command": "cmdline", "kernel_params": "cmdline",
 		"append": "cmdline", "template": "image", "source": "image", "enabled": "running", "started": "running",
 		"replicas": "count", "hypervisor": "driver",
 	},
@@ -113,9 +136,46 @@ var validationSchema = &schema{
 var variableSchema = &schema{
 	kind:     "variable",
 	labelled: true,
-	optional: []string{"type", "default", "description", "nullable", "sensitive"},
+	optional: []string{"type", "default", "description", "nullable", "sensitive", "ephemeral"},
 	blocks:   []*schema{validationSchema},
-	habits:   map[string]string{"value": "default", "desc": "description", "secret": "sensitive"},
+	habits:   map[string]string{"value": "default", "desc": "description", "secret": "sensitive", "hidden": "sensitive"},
+}
+
+var volumeSchema = &schema{
+	kind:     "volume",
+	labelled: true,
+	required: map[string]string{"size": `size = "2GiB"`},
+	optional: []string{"for_each", "count", "format"},
+	habits:   map[string]string{"capacity": "size", "type": "format", "driver": "format"},
+}
+
+var moduleSchema = &schema{
+	kind:     "module",
+	labelled: true,
+	required: map[string]string{"source": `source = "./modules/NAME"`},
+	optional: []string{"for_each", "count", "depends_on"},
+	open:     true, // the module's own variables
+}
+
+var secretSchema = &schema{
+	kind:     "secret",
+	labelled: true,
+	optional: []string{"env", "file", "command", "description"},
+	habits:   map[string]string{"environment": "env", "variable": "env", "path": "file", "cmd": "command", "exec": "command"},
+}
+
+var assertSchema = &schema{
+	kind: "assert",
+	required: map[string]string{
+		"condition":     `condition = vm.NAME.memory != ""`,
+		"error_message": `error_message = "Say what is wrong."`,
+	},
+}
+
+var checkSchema = &schema{
+	kind:     "check",
+	labelled: true,
+	blocks:   []*schema{assertSchema},
 }
 
 var fileSchema = &schema{
@@ -139,6 +199,25 @@ var fileSchema = &schema{
 			habits:   map[string]string{"source": "file", "path": "file", "variables": "vars", "args": "vars"},
 		},
 		vmSchema,
+		volumeSchema,
+		moduleSchema,
+		secretSchema,
+		checkSchema,
+		{kind: "moved", required: map[string]string{"from": "from = vm.OLD", "to": "to = vm.NEW"}},
+		{
+			kind: "removed", required: map[string]string{"from": "from = vm.OLD"},
+			optional: []string{"destroy"},
+		},
+		{
+			kind: "import", root: true,
+			required: map[string]string{"to": "to = volume.NAME", "from": `from = "disk.qcow2"`},
+			habits:   map[string]string{"id": "from", "source": "from", "path": "from"},
+		},
+		{
+			kind: "profile", labelled: true, root: true,
+			required: map[string]string{"members": "members = [vm.NAME]"},
+			habits:   map[string]string{"vms": "members", "services": "members"},
+		},
 		{
 			kind: "output", labelled: true,
 			required: map[string]string{"value": "value = vm.NAME.hostname"},
@@ -148,5 +227,6 @@ var fileSchema = &schema{
 	habits: map[string]string{
 		"machine": "vm", "service": "vm", "services": "vm", "instance": "vm", "resource": "vm", "virtual_machine": "vm",
 		"var": "variable", "variables": "variable", "local": "locals", "terraform": "stack", "outputs": "output",
+		"volumes": "volume", "disk": "volume", "secrets": "secret", "modules": "module", "profiles": "profile", "assert": "check",
 	},
 }

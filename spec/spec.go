@@ -25,8 +25,11 @@ type Pos struct {
 
 // String is file:line, the form that editors and terminals link.
 func (p Pos) String() string {
-	if p.File == "" {
+	switch {
+	case p.File == "":
 		return ""
+	case p.Line == 0: // the environment, or a flag
+		return p.File
 	}
 	return fmt.Sprintf("%s:%d", p.File, p.Line)
 }
@@ -40,10 +43,11 @@ type Stack struct {
 	VMs     map[Address]VM    // one entry per instance of for_each and count
 	Volumes map[Address]Volume
 	Outputs map[string]Output
-	Moved   []Moved   // in the order in which they apply
-	Removed []Removed // sorted by From
-	Imports []Import  // sorted by To
-	Checks  []Check   // sorted by name
+	Moved   []Moved        // in the order in which they apply
+	Removed []Removed      // sorted by From
+	Imports []Import       // sorted by To
+	Checks  []Check        // sorted by name
+	Secrets []SecretSource // sorted by Address
 	// Profiles are the names of all profile blocks, sorted, whether on or off.
 	Profiles []string
 	// Inputs are the things that values are made from, by what a person calls
@@ -146,6 +150,7 @@ type VM struct {
 	Ports     []Port            `json:"ports,omitempty"`  // sorted by Guest, Protocol
 	Shares    []Share           `json:"shares,omitempty"` // sorted by Guest
 	Env       map[string]string `json:"env,omitempty"`
+	Secrets   map[string]Secret `json:"secrets,omitempty"`    // of Env, but kept nowhere
 	Cmdline   string            `json:"cmdline,omitempty"`    // added to the image's own
 	DependsOn []Address         `json:"depends_on,omitempty"` // VMs, explicit or referred to; sorted
 	Ready     Ready             `json:"ready"`

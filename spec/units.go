@@ -23,11 +23,21 @@ var sizeForm = regexp.MustCompile(`^([0-9]+(?:\.[0-9]+)?) *([A-Za-z]*)$`)
 const (
 	leastMemory = 32      // MiB; no Linux boots in less
 	mostMemory  = 1 << 24 // MiB; 16 TiB
+	leastVolume = 1       // MiB
 )
 
 // parseMemory reads a size such as "512MiB" into MiB, or says what to
 // type instead.
 func parseMemory(text string) (mib int, problem string) {
+	mib, problem = parseSize(text, 0)
+	if problem == "" && mib < leastMemory {
+		return 0, fmt.Sprintf(`No guest boots in less than %dMiB. Write "256MiB", or at least "%dMiB".`, leastMemory, leastMemory)
+	}
+	return mib, problem
+}
+
+// parseSize reads a size of at least some MiB, or says what to type instead.
+func parseSize(text string, least int) (mib int, problem string) {
 	m := sizeForm.FindStringSubmatch(text)
 	if m == nil {
 		return 0, `Write a number and a unit, such as "512MiB" or "2GiB".`
@@ -51,10 +61,10 @@ func parseMemory(text string) (mib int, problem string) {
 	switch {
 	case amount > mostMemory:
 		return 0, `That is more than any machine has. Write a size such as "2GiB".`
-	case amount < leastMemory:
-		return 0, fmt.Sprintf(`No guest boots in less than %dMiB. Write "256MiB", or at least "%dMiB".`, leastMemory, leastMemory)
-	case amount != float64(int(amount)):
-		return 0, fmt.Sprintf(`Memory comes in whole MiB. Write "%dMiB".`, int(amount)+1)
+	case amount < float64(least):
+		return 0, fmt.Sprintf(`That is too small. Write at least "%dMiB".`, least)
+	case amount != float64(int(amount)) && amount > leastMemory:
+		return 0, fmt.Sprintf(`Sizes are whole MiB. Write "%dMiB".`, int(amount)+1)
 	}
 	return int(amount), ""
 }

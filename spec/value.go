@@ -64,7 +64,7 @@ func readableAs(vm VM, path string, v cty.Value) cty.Value {
 		v = cty.UnknownVal(v.Type())
 	}
 	if slices.Contains(vm.Sensitive, path) {
-		v = v.Mark(secret)
+		v = v.Mark(sensitive)
 	}
 	return v
 }
@@ -97,6 +97,9 @@ func readableEnv(vm VM) cty.Value {
 	env := map[string]cty.Value{}
 	for name, value := range vm.Env {
 		env[name] = readableAs(vm, "env."+name, cty.StringVal(value))
+	}
+	for name, s := range vm.Secrets {
+		env[name] = cty.StringVal(s.Value).Mark(sensitive).Mark(ephemeral)
 	}
 	for _, path := range vm.Unknown {
 		if name, ok := strings.CutPrefix(path, "env."); ok {

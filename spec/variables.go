@@ -11,12 +11,16 @@ import (
 // past its validations.
 func (e *evaluator) variable(n *node) {
 	ty, defaults, typed := e.variableType(n)
-	sensitive := e.flag(n, "sensitive", false)
+	hidden := e.flag(n, "sensitive", false)
 	value, at, ok := e.variableValue(n, ty, defaults, typed)
+	n.from = position(at)
+	if given, isGiven := e.given[n.name]; isGiven {
+		n.from = given.origin()
+	}
 	if ok {
 		value, ok = e.notNull(n, value, at)
 	}
-	if sensitive {
+	if hidden {
 		at = n.block.at // the line of the value would show it
 	}
 	if ok {
@@ -26,8 +30,11 @@ func (e *evaluator) variable(n *node) {
 		n.tainted = true
 		value = cty.DynamicVal
 	}
-	if sensitive {
-		value = value.Mark(secret)
+	if hidden {
+		value = value.Mark(sensitive)
+	}
+	if e.flag(n, "ephemeral", false) {
+		value = value.Mark(ephemeral)
 	}
 	n.value = value
 	e.constantText(n.block.args["description"])
@@ -112,19 +119,7 @@ func (e *evaluator) shape(n *node, v cty.Value, ty cty.Type, defaults *typeexpr.
 
 // flag reads a constant true or false.
 func (e *evaluator) flag(n *node, name string, otherwise bool) bool {
-	arg := n.block.args[name]
-	if arg == nil {
-		return otherwise
-	}
-	v, ok := e.value(arg, e.constants())
-	if ok {
-		v, ok = e.convert(arg, v, cty.Bool, nil)
-	}
-	if !ok || v.IsNull() || !v.IsKnown() {
-		return otherwise
-	}
-	v, _ = reveal(v)
-	return v.True()
+	return e.constantFlag(n.block.args[name], otherwise)
 }
 
 // constantText reads a constant string, or "".
@@ -176,7 +171,7 @@ func (e *evaluator) validate(n *node, b *block, at hcl.Range) {
 	}
 	switch {
 	case !holds.IsKnown() || !text.IsKnown():
-		if !n.tainted {
+		if !n.tainted && e.declared.within == "" {
 			e.notKnown(n, condition, ctx)
 		}
 	case holds.IsNull():

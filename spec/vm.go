@@ -19,9 +19,9 @@ func (e *evaluator) vm(n *node) {
 	each, ok := e.repetitions(n, scope)
 	n.tainted = n.tainted || !ok
 	deps := e.dependsOn(n)
-	env := splitEnv(n.block.args["env"], e.report)
+	n.env = splitEnv(n.block.args["env"], e.report)
 	for _, r := range each {
-		i := &instance{evaluator: e, node: n, repetition: r, ctx: scope, pairs: env}
+		i := &instance{evaluator: e, node: n, repetition: r, ctx: scope}
 		if r.variables != nil {
 			i.ctx = scope.NewChild()
 			i.ctx.Variables = r.variables

@@ -79,6 +79,9 @@ func (c *applyCmd) saved(call *call) error {
 	if err := stillHolds(call.ctx, saved, store.State(), images); err != nil {
 		return fmt.Errorf("%s is out of date: %w; make a new one with: lkup plan --out %s", c.Plan, err, c.Plan)
 	}
+	if err := handSecrets(call.ctx, call.Host, c.stackFlags, saved, reconciler.Facts(store.State())); err != nil {
+		return fmt.Errorf("%s is out of date: %w; make a new one with: lkup plan --out %s", c.Plan, err, c.Plan)
+	}
 	c.AutoApprove = true
 	return c.execute(call, execution{
 		reconciler: newReconciler(call.Host, paths, saved.Project, images, store),

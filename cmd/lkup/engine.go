@@ -80,6 +80,11 @@ func resolve(ctx context.Context, images *imageSources, stack *spec.Stack, known
 	used := map[spec.Address]bool{}
 	for _, vm := range stack.VMs {
 		used[vm.Image] = true
+		for ref := range vm.Lifecycle.Triggers {
+			if _, isImage := stack.Images[spec.Address(ref)]; isImage {
+				used[spec.Address(ref)] = true
+			}
+		}
 	}
 	var mu sync.Mutex
 	all := resolved{

@@ -132,6 +132,11 @@ func (d decider) run(ctx context.Context) (*decision, error) {
 	if err := p.checkDrivers(d.host); err != nil {
 		return nil, err
 	}
+	if !d.choice.Destroy && !d.choice.RefreshOnly {
+		if err := p.fetchSecrets(ctx); err != nil {
+			return nil, err
+		}
+	}
 	images, err := newImageSources(d.host, p.dir)
 	if err != nil {
 		return nil, err
@@ -159,6 +164,7 @@ func (d decider) run(ctx context.Context) (*decision, error) {
 	if err != nil {
 		return nil, err
 	}
+	p.stack.Seal(known.Lineage)
 	input := planInput(d.host, p.stack, pinned.digests, now, known)
 	input.Targets, input.Exclude, input.Replace = d.choice.Target, d.choice.Exclude, d.choice.Replace
 	input.Destroy, input.RefreshOnly = d.choice.Destroy, d.choice.RefreshOnly

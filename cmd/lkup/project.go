@@ -25,9 +25,10 @@ type dirFlag struct {
 // stackFlags choose and parametrise the stack files.
 type stackFlags struct {
 	dirFlag
-	File    string            `short:"f" placeholder:"FILE" help:"Read this stack file alone; its directory is the project."`
-	Var     map[string]string `name:"var" mapsep:"none" placeholder:"NAME=VALUE" help:"Set a variable."`
-	VarFile []string          `name:"var-file" sep:"none" placeholder:"FILE" help:"Read variables from a file."`
+	File    string     `short:"f" placeholder:"FILE" help:"Read this stack file alone; its directory is the project."`
+	Var     givenFlags `name:"var" placeholder:"NAME=VALUE" help:"Set a variable. May be repeated; of this and --var-file, the later wins."`
+	VarFile givenFlags `name:"var-file" placeholder:"FILE" help:"Read variables from a file. May be repeated."`
+	Profile []string   `name:"profile" env:"LKUP_PROFILES" placeholder:"NAME" help:"Switch on the members of a profile. May be repeated."`
 }
 
 // lockFlags say how to wait for another lkup.
@@ -69,13 +70,14 @@ func openProject(host Host, flags stackFlags) (*project, error) {
 	if err != nil {
 		return nil, err
 	}
-	varFiles, err := readVarFiles(flags.VarFile)
-	if err != nil {
-		return nil, err
-	}
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return nil, fmt.Errorf("open the project: %w", err)
+	}
+	values, err := given(root.FS(), flags)
+	if err != nil {
+		root.Close()
+		return nil, err
 	}
 	p := &project{dir: dir, root: root, host: host, inputs: spec.Inputs{
 		Files:       only,
@@ -84,8 +86,8 @@ func openProject(host Host, flags stackFlags) (*project, error) {
 		Drivers:     driverNames(host),
 		Builtins:    linuxkit.Builtins(),
 		EnvVars:     envVars(host.Environ),
-		VarFiles:    varFiles,
-		Vars:        flags.Var,
+		Given:       values,
+		Profiles:    flags.Profile,
 	}}
 	if err := p.evaluate(spec.Facts{}, true); err != nil {
 		root.Close()
@@ -125,18 +127,6 @@ func realDir(dir string) (string, error) {
 		return "", fmt.Errorf("there is no directory %s; name the project's with -C DIR", abs)
 	}
 	return real, err
-}
-
-func readVarFiles(names []string) ([]spec.VarFile, error) {
-	var files []spec.VarFile
-	for _, name := range names {
-		content, err := os.ReadFile(name)
-		if err != nil {
-			return nil, fmt.Errorf("read --var-file: %w", err)
-		}
-		files = append(files, spec.VarFile{Name: name, Content: content})
-	}
-	return files, nil
 }
 
 // envVars collects LKUP_VAR_x.

@@ -212,7 +212,7 @@ func overlayPath(m drivers.Machine, n int) string {
 }
 
 // joinedPath is where several initrds are joined.
-func joinedPath(m drivers.Machine) string { return filepath.Join(m.Dir, "initrd.img") }
+func joinedPath(m drivers.Machine) string { return filepath.Join(m.RunDir, "initrd.img") }
 
 // initrdPath is the one file that QEMU takes: the only initrd, or all joined.
 func initrdPath(m drivers.Machine) string {

@@ -37,8 +37,11 @@ func (d *Driver) Start(ctx context.Context, m drivers.Machine) error {
 		return err
 	}
 	if len(m.Boot.Initrds) > 1 {
+		// QEMU has read it when launch returns, and what a guest is given may
+		// be secret.
+		defer os.Remove(joinedPath(m))
 		if err := join(joinedPath(m), m.Boot.Initrds); err != nil {
-			return full(fmt.Errorf("join the initrds: %w", err), m.Dir)
+			return full(fmt.Errorf("join the initrds: %w", err), m.RunDir)
 		}
 	}
 	return d.launch(ctx, program, m)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"path/filepath"
 	"strconv"
@@ -50,7 +51,9 @@ func (a Access) Prepare(_ context.Context, m drivers.Machine, vm spec.VM) ([]str
 	if err != nil {
 		return nil, err
 	}
-	path := filepath.Join(m.Dir, seedFile)
+	// Settings hold secrets, so they lie where nothing lasts, and the
+	// reconciler removes them once the guest has started.
+	path := filepath.Join(m.RunDir, seedFile)
 	if err := state.WriteFile(path, archive, 0o600); err != nil {
 		return nil, err
 	}
@@ -58,12 +61,24 @@ func (a Access) Prepare(_ context.Context, m drivers.Machine, vm spec.VM) ([]str
 	return []string{path}, state.WriteFile(filepath.Join(m.Dir, knownHosts), []byte(known), 0o600)
 }
 
+// environment is what the guest's programs see: env, and the secrets among it.
+func environment(vm spec.VM) map[string]string {
+	all := maps.Clone(vm.Env)
+	for name, secret := range vm.Secrets {
+		if all == nil {
+			all = map[string]string{}
+		}
+		all[name] = secret.Value
+	}
+	return all
+}
+
 func (a Access) settings(m drivers.Machine, vm spec.VM, k keys) guest.Config {
 	c := guest.Config{
 		Hostname:       m.Name,
 		HostKey:        string(k.hostPEM),
 		AuthorizedKeys: []string{publicLine(k.client)},
-		Env:            vm.Env,
+		Env:            environment(vm),
 		Interfaces:     []guest.Interface{{MAC: m.MAC, Address: userAddress, Gateway: userGateway}},
 		DNS:            []string{userDNS},
 		Time:           a.Now().Unix(),
