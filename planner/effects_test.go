@@ -89,6 +89,7 @@ func TestEveryFieldOfAVMIsCompared(t *testing.T) {
 		{"Shares.Guest", "share[/srv]", func(v *spec.VM) { v.Shares = nil }, planner.EffectRestart},
 		{"Shares.ReadOnly", "share[/srv]", func(v *spec.VM) { v.Shares = []spec.Share{{Host: ".", Guest: "/srv", ReadOnly: true}} }, planner.EffectRestart},
 		{"Env", "env.L", func(v *spec.VM) { v.Env = map[string]string{"K": "v", "L": ""} }, planner.EffectRestart},
+		{"Secrets", "env.S", func(v *spec.VM) { v.Secrets = map[string]spec.Secret{"S": {Digest: "ab"}} }, planner.EffectRestart},
 		{"Cmdline", "cmdline", func(v *spec.VM) { v.Cmdline = "" }, planner.EffectRestart},
 		{"DependsOn", "depends_on", func(v *spec.VM) { v.DependsOn = nil }, planner.EffectNone},
 		{"Mounts.Volume", "mount[volume.d]", func(v *spec.VM) { v.Mounts = nil }, planner.EffectRestart},

@@ -75,6 +75,7 @@ func (c *claims) addPort(p claim) {
 
 // settle reports every clash, at the later of the two lines.
 func (c *claims) settle(rep *report) {
+	c.settleVolumes(rep)
 	slices.SortStableFunc(c.names, func(a, b nameClaim) int { return compareRanges(&a.at, &b.at) })
 	slices.SortStableFunc(c.ports, func(a, b claim) int { return compareRanges(&a.at, &b.at) })
 	taken := map[string]nameClaim{}

@@ -32,6 +32,8 @@ type evaluator struct {
 	claims    *claims
 	// after are the VMs that a module's depends_on names.
 	after map[behind]bool
+	// movedAt are the moved blocks, by their places.
+	movedAt map[Pos]hcl.Range
 }
 
 func (e *evaluator) evaluateAll(nodes []*node) {

@@ -145,12 +145,23 @@ func (r *reader) stackBodies(dir string, names []string, rep *report) []hcl.Body
 	return bodies
 }
 
+// advice says what to type where the parser only says what is wrong.
+var advice = map[string]string{
+	"Unclosed configuration block":   " Add the missing: }",
+	"Invalid multi-line string":      " If the text ends on this line, add the closing quote: \"",
+	"Unterminated template string":   " Add the closing quote: \"",
+	"Attribute redefined":            " Take one of the two out.",
+	"Missing newline after argument": " Put the rest on a line of its own.",
+	"Invalid block definition":       " Write: KIND \"NAME\" {",
+}
+
 // withoutEchoes leaves out the errors that begin on the line where the one
 // before ended: after an unclosed quote, the parser stumbles over every line.
 func withoutEchoes(diags hcl.Diagnostics) hcl.Diagnostics {
 	var kept hcl.Diagnostics
 	line := 0
 	for _, d := range diags {
+		d.Detail += advice[d.Summary]
 		if d.Subject == nil || d.Subject.Start.Line > line {
 			kept = append(kept, d)
 		}

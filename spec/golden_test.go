@@ -37,6 +37,27 @@ func TestGoldens(t *testing.T) {
 	}
 }
 
+// TestMistakes shows all that a user sees of one mistake each.
+func TestMistakes(t *testing.T) {
+	archives, err := filepath.Glob("testdata/mistakes/*.txtar")
+	if err != nil || len(archives) < 60 {
+		t.Errorf("%d mistakes, %v; want at least 60", len(archives), err)
+	}
+	for _, name := range archives {
+		t.Run(strings.TrimSuffix(filepath.Base(name), ".txtar"), func(t *testing.T) {
+			archive, err := txtar.ParseFile(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, _, want := unpack(t, archive)
+			if _, shown := want["want.diagnostics"]; !shown && !*update {
+				t.Error("it is no mistake")
+			}
+			golden(t, name)
+		})
+	}
+}
+
 func golden(t *testing.T, name string) {
 	archive, err := txtar.ParseFile(name)
 	if err != nil {
@@ -45,7 +66,7 @@ func golden(t *testing.T, name string) {
 	project, in, want := unpack(t, archive)
 	stack, files, diags := spec.Load(project, in)
 	got := map[string]string{}
-	if stack != nil {
+	if stack != nil && filepath.Base(filepath.Dir(name)) != "mistakes" {
 		got["want.json"] = shown(t, stack)
 	}
 	if len(diags) > 0 {

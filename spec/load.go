@@ -73,7 +73,7 @@ func evaluate(project fs.FS, in Inputs) *evaluator {
 		report: newReport(),
 		in:     in,
 		reader: &reader{project: project, files: map[string]*hcl.File{}, read: map[string]bool{}, bodies: map[string][]hcl.Body{}},
-		claims: &claims{},
+		claims: &claims{}, movedAt: map[Pos]hcl.Range{},
 		stack: &Stack{
 			Images: map[Address]Image{}, VMs: map[Address]VM{}, Volumes: map[Address]Volume{}, Outputs: map[string]Output{},
 			Inputs: map[string]Input{}, From: map[Pos][]string{},

@@ -93,6 +93,7 @@ func (e *evaluator) movedBlock(b *block) {
 		e.fail(b.args["from"].expr.Range(), "Still declared", "%s is declared at %s, so it was not moved. Rename that block, or take this one out.", from, place(fromNode.at()))
 	default:
 		e.stack.Moved = append(e.stack.Moved, Moved{From: from, To: to, Origin: position(b.at)})
+		e.movedAt[position(b.at)] = b.at
 	}
 }
 
@@ -105,23 +106,17 @@ func (e *evaluator) orderMoved() {
 			return !slices.ContainsFunc(left, func(other Moved) bool { return other.To == m.From })
 		})
 		if next < 0 {
-			e.fail(rangeOf(left[0].Origin), "Cycle of moves", "%s moves to %s, and back again. Take one of the moved blocks out.", left[0].From, left[0].To)
+			e.fail(e.movedAt[left[0].Origin], "Cycle of moves", "%s moves to %s, and back again. Take one of the moved blocks out.", left[0].From, left[0].To)
 			return
 		}
 		m := left[next]
 		left = slices.Delete(slices.Clone(left), next, next+1)
 		if same := slices.IndexFunc(e.stack.Moved, func(o Moved) bool { return o.From == m.From }); same >= 0 {
-			e.fail(rangeOf(m.Origin), "Moved twice", "%s moves to %s already, at %s. Take one of the two out.", m.From, e.stack.Moved[same].To, e.stack.Moved[same].Origin)
+			e.fail(e.movedAt[m.Origin], "Moved twice", "%s moves to %s already, at %s. Take one of the two out.", m.From, e.stack.Moved[same].To, e.stack.Moved[same].Origin)
 			continue
 		}
 		e.stack.Moved = append(e.stack.Moved, m)
 	}
-}
-
-// rangeOf is a place as a range of one line, for a diagnostic.
-func rangeOf(p Pos) hcl.Range {
-	at := hcl.Pos{Line: p.Line, Column: p.Column}
-	return hcl.Range{Filename: p.File, Start: at, End: at}
 }
 
 func (e *evaluator) removedBlock(b *block) {
@@ -179,8 +174,11 @@ func (e *evaluator) profiles() {
 	e.stack.Profiles = sortedKeys(first)
 	for _, wanted := range e.in.Profiles {
 		if _, there := first[wanted]; !there {
-			hint := didYouMean("", wanted, e.stack.Profiles)
-			e.add(&hcl.Diagnostic{Severity: hcl.DiagError, Summary: "Unknown profile", Detail: fmt.Sprintf("No profile %q is declared.%s There are: %s.", wanted, hint, listed(e.stack.Profiles))})
+			hint := didYouMean("--profile ", wanted, e.stack.Profiles)
+			if hint == "" {
+				hint = " There are: " + listed(e.stack.Profiles) + "."
+			}
+			e.add(&hcl.Diagnostic{Severity: hcl.DiagError, Summary: "Unknown profile", Detail: fmt.Sprintf("No profile %q is declared.%s", wanted, hint)})
 		}
 	}
 	for member := range off {

@@ -53,7 +53,7 @@ func serve(t *testing.T, shell string) drivers.Machine {
 func machine(t *testing.T, port int) drivers.Machine {
 	t.Helper()
 	m := drivers.Machine{
-		Address: "vm.web", ID: "0123abcd", Name: "web", Dir: t.TempDir(), MAC: "52:54:00:01:23:ab",
+		Address: "vm.web", ID: "0123abcd", Name: "web", Dir: t.TempDir(), RunDir: t.TempDir(), MAC: "52:54:00:01:23:ab",
 		Ports: []drivers.Port{{Address: "127.0.0.1", Host: port, Guest: 22, Protocol: "tcp"}},
 	}
 	access := ssh.Access{Rand: rand.Reader, Now: time.Now}
@@ -333,9 +333,11 @@ func TestKeysAreMadeOnce(t *testing.T) {
 	if err != nil || !bytes.Equal(before, after) {
 		t.Fatalf("the key changed: %v", err)
 	}
-	for _, name := range []string{"id_ed25519", "ssh_host_ed25519_key", "seed.cpio"} {
-		if info, err := os.Stat(filepath.Join(m.Dir, name)); err != nil || info.Mode().Perm() != 0o600 {
-			t.Errorf("%s: %v, %v", name, info.Mode(), err)
+	for _, path := range []string{
+		filepath.Join(m.Dir, "id_ed25519"), filepath.Join(m.Dir, "ssh_host_ed25519_key"), filepath.Join(m.RunDir, "seed.cpio"),
+	} {
+		if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
+			t.Errorf("%s: %v, %v", path, info, err)
 		}
 	}
 }
