@@ -2,7 +2,6 @@ package planner
 
 import (
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -78,13 +77,7 @@ func firstDifference(old, now []uint32) int {
 
 // movedAt is where the stack files say that a step's VM has a new address.
 func (p *planning) movedAt(step Step) spec.Pos {
-	at := slices.IndexFunc(p.Stack.Moved, func(m spec.Moved) bool {
-		return m.To.Covers(step.Address) || strings.HasPrefix(string(step.Address), string(m.To)+"[")
-	})
-	if at < 0 {
-		return spec.Pos{}
-	}
-	return p.Stack.Moved[at].Origin
+	return p.originOfMove(step.Address)
 }
 
 // mostCauses is how many causes a sentence tells before it counts the rest.

@@ -20,6 +20,9 @@ func (p *planning) causes(step Step, i Instance, asked bool) []Cause {
 	if step.MovedFrom != "" {
 		all = append(all, Cause{Kind: CauseMoved, Detail: "it was " + string(step.MovedFrom), Origin: p.movedAt(step)})
 	}
+	if step.ImportedFrom != "" {
+		all = append(all, Cause{Kind: CauseImported, Detail: "an import block adopts " + step.ImportedFrom, Origin: p.importOf(step.Address).Origin})
+	}
 	because := p.changesBehind(step)
 	if step.Action == Restart || step.Action == Replace {
 		return append(because, all...) // the changes alone would do

@@ -15,7 +15,7 @@ func (p *planning) creation(want spec.VM) Step {
 		Action:  Create,
 		Driver:  p.driver(want, Instance{}),
 		Digest:  p.Digests[want.Image],
-		Want:    p.keep(want),
+		Want:    p.keep(p.triggered(want)),
 		Causes:  []Cause{{Kind: CauseNew, Detail: "it is new in the stack files", Origin: want.Origin("")}},
 	}
 	step.Changes = unknowns(step)
@@ -38,6 +38,16 @@ func (p *planning) forgetting(i Instance) Step {
 func (p *planning) keeps(a spec.Address) bool {
 	r := p.removed(a)
 	return r.From != "" && !r.Destroy && !p.Destroy
+}
+
+// importOf is the import block that speaks of something.
+func (p *planning) importOf(a spec.Address) spec.Import {
+	for _, i := range p.Stack.Imports {
+		if i.To == a {
+			return i
+		}
+	}
+	return spec.Import{}
 }
 
 // removed is the removed block that speaks of an instance.
@@ -112,14 +122,16 @@ func (p *planning) change(want spec.VM, i Instance) Step {
 		Address:   i.Address,
 		Action:    verb(i, wanted.Running, effect),
 		MovedFrom: p.moved[i.Address],
-		ID:        i.ID,
-		Driver:    d.driver,
-		Digest:    cmp.Or(digest, i.Digest),
-		Want:      wanted,
-		Have:      have,
-		Changes:   d.changes,
+
+		ImportedFrom: i.ImportedFrom,
+		ID:           i.ID,
+		Driver:       d.driver,
+		Digest:       cmp.Or(digest, i.Digest),
+		Want:         wanted,
+		Have:         have,
+		Changes:      d.changes,
 	}
-	if step.MovedFrom != "" && step.Action == NoOp {
+	if (step.MovedFrom != "" || step.ImportedFrom != "") && step.Action == NoOp {
 		step.Action = Update
 	}
 	switch step.Action {

@@ -2,7 +2,6 @@ package planner
 
 import (
 	"maps"
-	"strings"
 
 	"github.com/lkup/lkup/spec"
 )
@@ -17,11 +16,10 @@ func (p *planning) move() {
 	for _, m := range p.Stack.Moved {
 		for _, from := range union(byText(p.Inventory), nil) {
 			i := p.Inventory[spec.Address(from)]
-			rest, covered := strings.CutPrefix(from, string(m.From))
-			if !covered || !m.From.Covers(i.Address) && !m.From.Covers(spec.Address(from)) {
+			to, covered := m.Apply(spec.Address(from))
+			if !covered {
 				continue
 			}
-			to := m.To + spec.Address(rest)
 			if _, taken := p.Inventory[to]; taken {
 				continue // it was moved already, or both are there
 			}
@@ -53,7 +51,7 @@ func (p *planning) triggered(vm spec.VM) spec.VM {
 			if triggers == nil {
 				triggers = maps.Clone(vm.Lifecycle.Triggers)
 			}
-			triggers[ref] = string(digest)
+			triggers[ref] = digestText(digest)
 		}
 	}
 	if triggers != nil {

@@ -20,6 +20,7 @@ func schedule(steps []Step, inventory Inventory) []Op {
 		s.index[steps[i].Address] = i
 	}
 	s.holders = s.portHolders()
+	s.volumes = volumeHolders(inventory)
 	s.blockHeldPorts()
 	for i := range steps {
 		s.link(i)
@@ -35,6 +36,7 @@ type scheduler struct {
 	inventory Inventory
 	index     map[spec.Address]int
 	holders   holders
+	volumes   map[spec.Address][]spec.Address // who may run with a volume now
 	after     [][]int // node -> nodes that come before it
 }
 
@@ -161,7 +163,7 @@ func (s *scheduler) block(step int, reason string) {
 // link notes what comes before the halves of a step:
 //   - it goes down before what it depended on goes down,
 //   - it comes up after what it depends on came up, after it went down itself,
-//     and after everyone went down who holds a host port that it takes.
+//     and after everyone went down who holds a host port or a volume that it takes.
 func (s *scheduler) link(i int) {
 	step := s.steps[i]
 	if s.has(i, Down) && step.Have != nil {
@@ -183,6 +185,10 @@ func (s *scheduler) link(i int) {
 		}
 	}
 	if !s.takesPorts(i) {
+		return
+	}
+	if problem := s.linkVolumes(i); problem != "" && step.Blocked == "" {
+		s.block(i, problem)
 		return
 	}
 	for _, p := range step.Want.Ports {

@@ -25,6 +25,8 @@ type Input struct {
 	// Abilities says what each driver can change in a running machine.
 	Abilities map[string][]drivers.Ability
 	Inventory Inventory
+	// Volumes are those that exist.
+	Volumes []spec.Address
 	// Outputs are the outputs as last applied.
 	Outputs map[string]any
 	// Targets, if any, restrict the plan to these addresses and what they
@@ -72,6 +74,9 @@ type Instance struct {
 	Lost []spec.Address
 	// Edited says that its manifest is not what lkup wrote.
 	Edited bool
+	// ImportedFrom is the directory from which the stack files import it; it is
+	// not in the state then.
+	ImportedFrom string
 	// Since is when it became what it is.
 	Since time.Time
 	// Sources are what its values were made from, as recorded.
@@ -89,12 +94,17 @@ type Plan struct {
 	// After. An op starts when all ops of its After have succeeded; if one of
 	// those failed or was skipped, it is skipped.
 	Ops []Op `json:"ops"`
+	// Volumes are done before any op, in this order: those that come, move or
+	// are let go, sorted by address.
+	Volumes []VolumeStep `json:"volumes,omitempty"`
 	// Outputs are the outputs that change, sorted by name. With targets they
 	// are left alone until a whole apply.
 	Outputs []OutputChange `json:"outputs,omitempty"`
 	// Drift is what was changed behind lkup's back, sorted by address. The
 	// steps mend it.
 	Drift []Drift `json:"drift,omitempty"`
+	// Checks are the check blocks as they are now; one that fails only warns.
+	Checks []spec.Check `json:"checks,omitempty"`
 	// Refusals are steps that the stack files forbid. As long as there is one,
 	// nothing of the plan may be executed.
 	Refusals []Refusal `json:"refusals,omitempty"`
@@ -129,7 +139,7 @@ func (p *Plan) Empty() bool {
 			return false
 		}
 	}
-	return !p.OutputsChange()
+	return len(p.Volumes) == 0 && !p.OutputsChange()
 }
 
 // OutputsChange reports whether any output gets a new value, or goes.
@@ -166,6 +176,8 @@ type Step struct {
 	Live bool `json:"live,omitempty"`
 	// MovedFrom is the address under which the state has it until now.
 	MovedFrom spec.Address `json:"moved_from,omitempty"`
+	// ImportedFrom is the directory that an import block names.
+	ImportedFrom string `json:"imported_from,omitempty"`
 	// ID is the instance's, empty for one that is still to be created.
 	ID     string         `json:"id,omitempty"`
 	Driver string         `json:"driver,omitempty"`
@@ -198,6 +210,7 @@ const (
 	Replace Action = "replace" // delete, then create
 	Stop    Action = "stop"    // it shall exist and not run
 	Delete  Action = "delete"
+	Import  Action = "import" // of volumes: it becomes a copy of a disk
 	Forget  Action = "forget" // it leaves the record, and nothing else happens to it
 )
 
@@ -257,6 +270,7 @@ const (
 	CauseDestroy    CauseKind = "destroy"    // the user asked for its removal
 	CauseAsked      CauseKind = "asked"      // the user asked for its replacement
 	CauseMoved      CauseKind = "moved"      // the stack files give it another address
+	CauseImported   CauseKind = "imported"   // an import block adopts it
 	CauseRemoved    CauseKind = "removed"    // a removed block says to forget it
 	CauseDependency CauseKind = "dependency" // what it depends on is replaced
 )

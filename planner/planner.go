@@ -15,6 +15,7 @@ func New(in Input) *Plan {
 		p.wanted = in.Stack.VMs
 	}
 	p.move()
+	p.moveVolumes()
 	if in.RefreshOnly {
 		return p.refresh()
 	}
@@ -22,7 +23,11 @@ func New(in Input) *Plan {
 	plan.Refusals = refusals(plan.Steps)
 	plan.Drift = p.drift(plan.Steps)
 	plan.Ops = schedule(plan.Steps, p.Inventory)
+	plan.Volumes = p.volumeSteps(plan.Steps)
 	plan.Outputs = p.outputs()
+	if in.Stack != nil && !in.Destroy {
+		plan.Checks = in.Stack.Checks
+	}
 	return plan
 }
 
@@ -31,7 +36,11 @@ type planning struct {
 	Input
 	wanted map[spec.Address]spec.VM
 	moved  map[spec.Address]spec.Address // new address -> the one in the state
-	vms    []spec.VM                     // those that the steps point to, in one piece
+	// volumes exist, under their new addresses; volumesMoved maps those to the
+	// ones in the state.
+	volumes      map[spec.Address]bool
+	volumesMoved map[spec.Address]spec.Address
+	vms          []spec.VM // those that the steps point to, in one piece
 }
 
 // selected lists the VMs that the plan is about, sorted.

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -79,6 +80,9 @@ func (r *Reconciler) Apply(ctx context.Context, drain <-chan struct{}, plan *pla
 	defer close(finished)
 	go boundDrain(drain, finished, cancel)
 
+	if err := x.volumeSteps(ctx); err != nil {
+		return err
+	}
 	var group sync.WaitGroup
 	for i := range plan.Ops {
 		group.Go(func() { x.execute(ctx, i) })
@@ -240,7 +244,11 @@ func (x *execution) recordOutputs() error {
 	if len(x.plan.Outputs) == 0 {
 		return nil
 	}
-	outputs := x.Store.State().Outputs
+	known := x.Store.State()
+	outputs := known.Outputs
+	sensitive := slices.DeleteFunc(slices.Clone(known.Sensitive), func(name string) bool {
+		return slices.ContainsFunc(x.plan.Outputs, func(o planner.OutputChange) bool { return o.Name == name })
+	})
 	if outputs == nil {
 		outputs = map[string]any{}
 	}
@@ -250,8 +258,12 @@ func (x *execution) recordOutputs() error {
 			continue
 		}
 		outputs[change.Name] = change.New
+		if change.Sensitive {
+			sensitive = append(sensitive, change.Name)
+		}
 	}
-	return x.Store.SetOutputs(outputs)
+	slices.Sort(sensitive)
+	return x.Store.SetOutputs(outputs, sensitive)
 }
 
 func (r *Reconciler) emit(e Event) {

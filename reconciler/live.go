@@ -110,14 +110,9 @@ func (u *unit) volume(address spec.Address) (state.Volume, error) {
 	if v, found := u.Store.State().Volumes[address]; found {
 		return v, nil
 	}
-	wanted, found := u.with.Volumes[address]
-	if !found {
-		return state.Volume{}, fmt.Errorf("the plan has no %s", address)
-	}
-	id, err := u.random(4)
+	v, err := u.newVolume(address)
 	if err != nil {
-		return state.Volume{}, err
+		return v, err
 	}
-	v := state.Volume{Address: address, ID: id, Name: wanted.Name, Format: wanted.Format, CreatedAt: u.Now().UTC()}
 	return v, u.Store.PutVolume(v)
 }

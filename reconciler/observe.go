@@ -37,7 +37,7 @@ func Observe(ctx context.Context, known state.State, paths layout.Stack, all map
 			if err != nil {
 				return fmt.Errorf("observe %s: %w", address, err)
 			}
-			i := observed(instance, status)
+			i := Observed(instance, status)
 			i.Sources = known.Sources[instance.Sources]
 			if i.Edited, err = state.Edited(paths, instance); err != nil {
 				return fmt.Errorf("observe %s: %w", address, err)
@@ -54,7 +54,8 @@ func Observe(ctx context.Context, known state.State, paths layout.Stack, all map
 	return now, group.Wait()
 }
 
-func observed(i state.Instance, status drivers.Status) planner.Instance {
+// Observed is a recorded instance with what its driver says of it.
+func Observed(i state.Instance, status drivers.Status) planner.Instance {
 	return planner.Instance{
 		Address: i.Address,
 		ID:      i.ID,
@@ -96,7 +97,8 @@ func process(s drivers.Status) state.Process {
 }
 
 // Facts are the choices that expressions may refer to, as recorded.
-func Facts(known state.State) spec.Facts {
+func Facts(known state.State, moved []spec.Moved) spec.Facts {
+	known.Ports = movedPorts(known.Ports, moved)
 	facts := spec.Facts{HostPorts: make(map[spec.Address]map[spec.PortKey]int, len(known.Ports))}
 	for address, ports := range known.Ports {
 		chosen := make(map[spec.PortKey]int, len(ports))

@@ -3,7 +3,9 @@ package reconciler
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net"
+	"slices"
 	"strconv"
 
 	"github.com/lkup/lkup/internal/state"
@@ -15,6 +17,7 @@ import (
 // neither wanted nor there are forgotten.
 func (r *Reconciler) ChoosePorts(ctx context.Context, stack *spec.Stack) (spec.Facts, error) {
 	known := r.Store.State()
+	known.Ports = movedPorts(known.Ports, stack.Moved)
 	asked, taken := askedPorts(stack), reservedPorts(stack, known)
 	chosen := map[spec.Address][]state.ChosenPort{}
 	changed := false
@@ -45,7 +48,25 @@ func (r *Reconciler) ChoosePorts(ctx context.Context, stack *spec.Stack) (spec.F
 			return spec.Facts{}, err
 		}
 	}
-	return Facts(state.State{Ports: chosen}), nil
+	return Facts(state.State{Ports: chosen}, nil), nil
+}
+
+// movedPorts are chosen ports under the addresses that moved blocks give.
+func movedPorts(ports map[spec.Address][]state.ChosenPort, moved []spec.Moved) map[spec.Address][]state.ChosenPort {
+	if len(moved) == 0 {
+		return ports
+	}
+	now := maps.Clone(ports)
+	for _, m := range moved {
+		for _, from := range slices.Sorted(maps.Keys(now)) {
+			to, covered := m.Apply(from)
+			if _, taken := now[to]; covered && !taken {
+				now[to] = now[from]
+				delete(now, from)
+			}
+		}
+	}
+	return now
 }
 
 // askedPorts are the host ports that stack files name. Whoever names one gets

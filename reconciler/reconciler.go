@@ -21,6 +21,7 @@ type Reconciler struct {
 	Drivers map[string]drivers.Driver
 	Images  Images // may be nil if nothing is to be started
 	Access  Access // may be nil if no image runs lkup's init
+	Disks   Disks  // may be nil if no disk is imported
 	Store   *state.Store
 	Layout  layout.Stack
 	Project string // absolute; shares are relative to it
@@ -37,6 +38,13 @@ type Reconciler struct {
 // Images brings artifacts here.
 type Images interface {
 	Fetch(ctx context.Context, img spec.Image, d sources.Digest, report sources.Report) (sources.Artifact, error)
+}
+
+// Disks copies disks that users bring.
+type Disks interface {
+	// Copy makes a copy of a disk, which must be of that format and refer to no
+	// other file.
+	Copy(ctx context.Context, from, to, format string) error
 }
 
 // Access is how lkup gets into guests. An implementation makes keys on the

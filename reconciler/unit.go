@@ -33,6 +33,11 @@ func (u *unit) run(ctx context.Context, phase planner.Phase) error {
 			return err
 		}
 	}
+	if from := u.step.ImportedFrom; from != "" {
+		if err := u.Store.Adopt(from, u.step.Address); err != nil {
+			return err
+		}
+	}
 	switch phase {
 	case planner.Down:
 		return u.down(ctx)
@@ -161,9 +166,9 @@ func (u *unit) begin() (state.Instance, error) {
 	}, err
 }
 
-func (u *unit) random(bytes int) (string, error) {
+func (r *Reconciler) random(bytes int) (string, error) {
 	b := make([]byte, bytes)
-	if _, err := io.ReadFull(u.Rand, b); err != nil {
+	if _, err := io.ReadFull(r.Rand, b); err != nil {
 		return "", fmt.Errorf("make an ID: %w", err)
 	}
 	return hex.EncodeToString(b), nil

@@ -36,6 +36,16 @@ func (a Address) Covers(b Address) bool {
 	return found && (rest == "" || rest[0] == '[' || rest[0] == '.')
 }
 
+// Apply gives an address that a move speaks of its new form. A move to one
+// instance is of the block that had none, and not of its other instances.
+func (m Moved) Apply(a Address) (Address, bool) {
+	rest, found := strings.CutPrefix(string(a), string(m.From))
+	if !found || !m.From.Covers(a) || strings.HasPrefix(rest, "[") && m.To != m.To.Block() {
+		return a, false
+	}
+	return m.To + Address(rest), true
+}
+
 // Kind is what the address names: vm, volume, image, template or module.
 func (a Address) Kind() string {
 	kind := ""

@@ -99,11 +99,11 @@ type Import struct {
 // Check is a check block's assertion, evaluated. Unknown until apply counts as
 // neither passed nor failed.
 type Check struct {
-	Name    string
-	Passed  bool
-	Known   bool
-	Message string // of the first assertion that failed
-	Origin  Pos
+	Name    string `json:"name"`
+	Passed  bool   `json:"passed"`
+	Known   bool   `json:"known"`
+	Message string `json:"message,omitempty"` // of the first assertion that failed
+	Origin  Pos    `json:"origin"`
 }
 
 // Input is something that values of a stack are made from. It is compared by

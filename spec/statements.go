@@ -128,6 +128,10 @@ func (e *evaluator) removedBlock(b *block) {
 		e.fail(b.args["from"].expr.Range(), "Still declared", "%s is declared at %s, so it is not removed. Take one of the two blocks out.", n.address(), place(n.at()))
 		return
 	}
+	if from.Kind() == "volume" && e.constantFlag(b.args["destroy"], true) {
+		e.fail(b.at, "Volume would be destroyed", "No plan destroys a volume. To let go of %s and keep its disk, write: destroy = false", from)
+		return
+	}
 	e.stack.Removed = append(e.stack.Removed, Removed{From: from, Destroy: e.constantFlag(b.args["destroy"], true), Origin: position(b.at)})
 }
 

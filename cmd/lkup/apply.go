@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"time"
 
+	"github.com/lkup/lkup/internal/state"
 	"github.com/lkup/lkup/internal/view"
 	"github.com/lkup/lkup/planner"
 	"github.com/lkup/lkup/reconciler"
@@ -57,6 +59,7 @@ func (c *applyCmd) Run(call *call) error {
 		with:       reconciler.Materials{Images: p.stack.Images, Volumes: p.stack.Volumes, Sources: d.sources, Recipes: d.pinned.recipes},
 		outputs:    p.stack.Outputs,
 		choice:     c.choiceFlags,
+		command:    "apply",
 	})
 }
 
@@ -79,7 +82,7 @@ func (c *applyCmd) saved(call *call) error {
 	if err := stillHolds(call.ctx, saved, store.State(), images); err != nil {
 		return fmt.Errorf("%s is out of date: %w; make a new one with: lkup plan --out %s", c.Plan, err, c.Plan)
 	}
-	if err := handSecrets(call.ctx, call.Host, c.stackFlags, saved, reconciler.Facts(store.State())); err != nil {
+	if err := handSecrets(call.ctx, call.Host, c.stackFlags, saved, reconciler.Facts(store.State(), nil)); err != nil {
 		return fmt.Errorf("%s is out of date: %w; make a new one with: lkup plan --out %s", c.Plan, err, c.Plan)
 	}
 	c.AutoApprove = true
@@ -88,6 +91,7 @@ func (c *applyCmd) saved(call *call) error {
 		plan:       &saved.Plan,
 		with:       reconciler.Materials{Images: saved.Images, Volumes: saved.Volumes, Sources: saved.Sources, Recipes: saved.Recipes},
 		choice:     c.choiceFlags,
+		command:    "apply " + filepath.Base(c.Plan),
 	})
 }
 
@@ -98,6 +102,7 @@ type execution struct {
 	with       reconciler.Materials
 	outputs    map[string]spec.Output
 	choice     choiceFlags
+	command    string // as the history shows it
 }
 
 // execute shows the plan, asks where something would be destroyed, and
@@ -131,6 +136,9 @@ func (c *applyFlags) execute(call *call, x execution) error {
 	progress.Close()
 	if err != nil {
 		return err
+	}
+	if err := r.Store.AddGeneration(state.Generation{Time: call.Now().UTC(), Command: x.command, Summary: view.Summary(x.plan), Version: version}); err != nil {
+		return fmt.Errorf("record the generation: %w", err)
 	}
 	if blocked := x.plan.Blocked(); len(blocked) > 0 {
 		return fmt.Errorf("nothing was done to %s; the plan says why", view.List(blocked))

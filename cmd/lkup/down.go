@@ -41,6 +41,7 @@ func (c *downCmd) Run(call *call) error {
 	err = c.execute(call, execution{
 		reconciler: newReconciler(call.Host, paths, known.Project, nil, store),
 		plan:       plan,
+		command:    "down",
 	})
 	if err != nil || len(c.Target) > 0 {
 		return err

@@ -20,6 +20,7 @@ import (
 	"github.com/lkup/lkup/planner"
 	"github.com/lkup/lkup/reconciler"
 	"github.com/lkup/lkup/sources"
+	"github.com/lkup/lkup/sources/file"
 	"github.com/lkup/lkup/spec"
 )
 
@@ -57,6 +58,7 @@ func newReconciler(host Host, paths layout.Stack, dir string, images reconciler.
 	return &reconciler.Reconciler{
 		Drivers: allDrivers(host),
 		Images:  images,
+		Disks:   file.Copier{},
 		Access:  ssh.Access{Rand: rand.Reader, Now: host.Now},
 		Store:   store,
 		Layout:  paths,
@@ -145,6 +147,7 @@ func planInput(host Host, stack *spec.Stack, digests map[spec.Address]sources.Di
 		Drivers:   chosen,
 		Abilities: abilities(host),
 		Inventory: now,
+		Volumes:   sortedKeys(known.Volumes),
 		Outputs:   known.Outputs,
 	}
 }

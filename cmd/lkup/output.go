@@ -2,13 +2,14 @@ package main
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/lkup/lkup/internal/view"
 )
 
 type outputCmd struct {
 	dirFlag
-	Name string `arg:"" optional:"" help:"Print this output's value alone."`
+	Name string `arg:"" optional:"" help:"Print this output's value alone, sensitive or not."`
 	JSON bool   `name:"json" help:"Print JSON."`
 }
 
@@ -19,10 +20,14 @@ func (c *outputCmd) Run(call *call) error {
 		return err
 	}
 	if c.Name == "" {
-		if c.JSON {
-			return view.OutputsJSON(call.Out, view.OutputsOf(known.Outputs))
+		rows := view.OutputsOf(known.Outputs)
+		for n, row := range rows {
+			rows[n].Sensitive = slices.Contains(known.Sensitive, row.Name)
 		}
-		return view.Outputs(call.Out, call.outStyle(), view.OutputsOf(known.Outputs))
+		if c.JSON {
+			return view.OutputsJSON(call.Out, rows)
+		}
+		return view.Outputs(call.Out, call.outStyle(), rows)
 	}
 	value, found := known.Outputs[c.Name]
 	if !found {

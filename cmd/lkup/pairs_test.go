@@ -2,11 +2,14 @@ package main
 
 import (
 	"bytes"
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -57,11 +60,11 @@ func testPair(t *testing.T, path string) {
 	for _, line := range strings.Fields(content(archive, "drift")) {
 		p.drift(line)
 	}
-	args := strings.Fields(content(archive, "args"))
+	args := strings.Fields(strings.ReplaceAll(content(archive, "args"), "DIR", p.dir))
 
-	status, text, errors := p.lkup(append([]string{"plan"}, args...)...)
-	if !p.golden(archive, "error.txt", errors) {
-		t.Errorf("lkup plan: %s", errors)
+	status, text, said := p.lkup(append([]string{"plan"}, args...)...)
+	if !p.golden(archive, "error.txt", said) {
+		t.Errorf("lkup plan: %s", said)
 	}
 	p.golden(archive, "plan.txt", text)
 	if status != 0 {
@@ -74,9 +77,10 @@ func testPair(t *testing.T, path string) {
 	p.finish(path, archive)
 
 	p.must(append([]string{"apply", "-y"}, args...)...)
+	p.nowhere(archive)
 	again := slices.DeleteFunc(args, func(arg string) bool { return strings.HasPrefix(arg, "--replace") })
-	if status, text, errors := p.lkup(append([]string{"plan", "--detailed-exitcode"}, again...)...); status != 0 {
-		t.Errorf("applied, and still there is something to do (%d):\n%s%s", status, text, errors)
+	if status, text, said := p.lkup(append([]string{"plan", "--detailed-exitcode"}, again...)...); status != 0 {
+		t.Errorf("applied, and still there is something to do (%d):\n%s%s", status, text, said)
 	}
 }
 
@@ -141,7 +145,7 @@ func (p *pair) write(side string, archive *txtar.Archive) {
 	}
 }
 
-func (p *pair) lkup(args ...string) (status int, out, errors string) {
+func (p *pair) lkup(args ...string) (status int, out, said string) {
 	var stdout, stderr bytes.Buffer
 	host := p.host
 	host.Out, host.Err = &stdout, &stderr
@@ -151,17 +155,53 @@ func (p *pair) lkup(args ...string) (status int, out, errors string) {
 
 func (p *pair) must(args ...string) {
 	p.Helper()
-	if status, out, errors := p.lkup(args...); status != 0 {
-		p.Fatalf("lkup %s: %d\n%s%s", strings.Join(args, " "), status, out, errors)
+	if status, out, said := p.lkup(args...); status != 0 {
+		p.Fatalf("lkup %s: %d\n%s%s", strings.Join(args, " "), status, out, said)
 	}
 }
 
 var randomID = regexp.MustCompile(`"id": "[0-9a-f]{8}"`)
 
+var fingerprint = regexp.MustCompile(`"digest": "[0-9a-f]{32}"`)
+
 // stable takes out what differs from run to run.
 func (p *pair) stable(text string) string {
+	known, _, _ := p.known()
+	for _, ports := range known.Ports {
+		for _, port := range ports {
+			text = strings.ReplaceAll(text, strconv.Itoa(port.Host), "AUTO")
+		}
+	}
 	text = strings.ReplaceAll(text, p.dir, "PROJECT")
+	text = fingerprint.ReplaceAllString(text, `"digest": "fingerprint"`)
 	return randomID.ReplaceAllString(text, `"id": "........"`)
+}
+
+// nowhere demands that what the file token held is in no file of lkup's.
+func (p *pair) nowhere(archive *txtar.Archive) {
+	p.Helper()
+	for _, side := range []string{"before", "after"} {
+		secret := strings.TrimSpace(content(archive, side+"/token"))
+		if secret == "" {
+			continue
+		}
+		for _, name := range []string{"LKUP_STATE_DIR", "LKUP_CACHE_DIR", "LKUP_RUNTIME_DIR"} {
+			if err := filepath.WalkDir(p.env[name], func(path string, d fs.DirEntry, err error) error {
+				if err != nil || !d.Type().IsRegular() {
+					return err
+				}
+				if b, err := os.ReadFile(path); err != nil || bytes.Contains(b, []byte(secret)) {
+					p.Errorf("%s holds the secret %q, or cannot be read: %v", path, secret, err)
+				}
+				return nil
+			}); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				p.Error(err)
+			}
+		}
+		if bytes.Contains(archive.Files[len(archive.Files)-1].Data, []byte(secret)) {
+			p.Errorf("the plan shows the secret %q", secret)
+		}
+	}
 }
 
 // known gives the state.

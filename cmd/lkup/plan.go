@@ -164,6 +164,11 @@ func (d decider) run(ctx context.Context) (*decision, error) {
 	if err != nil {
 		return nil, err
 	}
+	if !d.choice.Destroy && !d.choice.RefreshOnly {
+		if err := d.imports(ctx, known, now); err != nil {
+			return nil, err
+		}
+	}
 	p.stack.Seal(known.Lineage)
 	input := planInput(d.host, p.stack, pinned.digests, now, known)
 	input.Targets, input.Exclude, input.Replace = d.choice.Target, d.choice.Exclude, d.choice.Replace
@@ -181,7 +186,7 @@ func (d decider) choose(ctx context.Context) (state.State, error) {
 		if err != nil {
 			return state.State{}, err
 		}
-		if facts := reconciler.Facts(known); len(facts.HostPorts) > 0 {
+		if facts := reconciler.Facts(known, p.stack.Moved); len(facts.HostPorts) > 0 {
 			return known, p.evaluate(facts, false)
 		}
 		return known, nil

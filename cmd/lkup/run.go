@@ -41,6 +41,13 @@ type cli struct {
 	SSH        sshCmd        `cmd:"" name:"ssh" help:"Open a shell in a guest."`
 	SSHConfig  sshConfigCmd  `cmd:"" name:"ssh-config" help:"Print OpenSSH settings that reach the guests."`
 	Console    consoleCmd    `cmd:"" help:"Attach to a guest's console."`
+	State      stateCmd      `cmd:"" help:"Look at and mend what lkup remembers of the stack."`
+	History    historyCmd    `cmd:"" help:"List what the stack was after each apply."`
+	Diff       diffCmd       `cmd:"" help:"Show what differs between two generations of the stack."`
+	Rollback   rollbackCmd   `cmd:"" help:"Make the machines what they were in an earlier generation."`
+	Graph      graphCmd      `cmd:"" help:"Print what depends on what, for dot, Mermaid or programs."`
+	Config     configCmd     `cmd:"" help:"Print the stack as lkup understands it, defaults filled in."`
+	Schema     schemaCmd     `cmd:"" help:"Print the JSON schema of stack files, for editors."`
 	Output     outputCmd     `cmd:"" help:"Print the stack's outputs."`
 	Doctor     doctorCmd     `cmd:"" help:"Check what this computer can do."`
 	Completion completionCmd `cmd:"" help:"Print a completion script for a shell."`

@@ -77,6 +77,12 @@ func (s Stack) Instance(id string) string { return filepath.Join(s.Instances(), 
 // Manifest describes an instance from within its own directory.
 func (s Stack) Manifest(id string) string { return filepath.Join(s.Instance(id), "manifest.json") }
 
+// Backups is where copies of the state lie that lkup state made.
+func (s Stack) Backups() string { return filepath.Join(s.Dir, "backups") }
+
+// Generations is where what the stack was after each apply lies.
+func (s Stack) Generations() string { return filepath.Join(s.Dir, "generations") }
+
 // Volumes is the folder that holds one folder per volume.
 func (s Stack) Volumes() string { return filepath.Join(s.Dir, "volumes") }
 

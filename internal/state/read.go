@@ -7,16 +7,17 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/lkup/lkup/internal/layout"
 )
 
 // Read gives the state of a stack. A stack that was never applied has an empty
-// one. It takes no lock.
+// one; one with machines that no state knows of is a [LostError]. It takes no lock.
 func Read(paths layout.Stack) (State, error) {
 	content, err := os.ReadFile(paths.StateFile())
 	if errors.Is(err, fs.ErrNotExist) {
-		return State{}, nil
+		return State{}, lost(paths)
 	}
 	if err != nil {
 		return State{}, fmt.Errorf("read the state: %w", err)
@@ -29,16 +30,38 @@ func decode(path string, content []byte) (State, error) {
 		FormatVersion int `json:"format_version"`
 	}
 	if err := json.Unmarshal(content, &head); err != nil || head.FormatVersion < 1 {
-		return State{}, fmt.Errorf("the state %s is damaged; the one before it is %s.backup: look at it and copy it over", path, path)
+		return State{}, fmt.Errorf("the state %s is damaged; to make it anew from what the machines say of themselves, type: lkup state rebuild (the one before it is %s.backup)", path, path)
 	}
 	if head.FormatVersion > FormatVersion {
 		return State{}, fmt.Errorf("the state %s was written by a newer lkup (format %d, this one knows %d); update lkup", path, head.FormatVersion, FormatVersion)
 	}
 	var s State
 	if err := json.Unmarshal(content, &s); err != nil {
-		return State{}, fmt.Errorf("the state %s is damaged (%w); the one before it is %s.backup: look at it and copy it over", path, err, path)
+		return State{}, fmt.Errorf("the state %s is damaged (%w); to make it anew from what the machines say of themselves, type: lkup state rebuild (the one before it is %s.backup)", path, err, path)
 	}
 	return s, nil
+}
+
+// ReadManifest gives the instance that a directory describes itself as.
+func ReadManifest(dir string) (Instance, error) {
+	path := filepath.Join(dir, "manifest.json")
+	content, err := os.ReadFile(path)
+	if err != nil {
+		return Instance{}, fmt.Errorf("%s is no VM's directory: %w", dir, err)
+	}
+	var i Instance
+	if err := json.Unmarshal(content, &i); err != nil || i.FormatVersion < 1 || !validID(i.ID) {
+		return Instance{}, fmt.Errorf("%s is damaged: it describes no VM", path)
+	}
+	if i.FormatVersion > FormatVersion {
+		return Instance{}, fmt.Errorf("%s was written by a newer lkup (format %d, this one knows %d); update lkup", path, i.FormatVersion, FormatVersion)
+	}
+	return i, nil
+}
+
+// validID reports whether a text can be an ID, which is also a file name.
+func validID(id string) bool {
+	return len(id) == 8 && strings.Trim(id, "0123456789abcdef") == ""
 }
 
 // List gives the states of all stacks on this host, sorted by ID. Folders

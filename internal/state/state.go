@@ -32,6 +32,8 @@ type State struct {
 	// Ports are the host ports chosen for auto ports.
 	Ports   map[spec.Address][]ChosenPort `json:"ports,omitempty"`
 	Outputs map[string]any                `json:"outputs,omitempty"`
+	// Sensitive are the names of the outputs that no screen shows unasked.
+	Sensitive []string `json:"sensitive_outputs,omitempty"`
 	// Volumes outlive the instances that use them.
 	Volumes map[spec.Address]Volume `json:"volumes,omitempty"`
 	// Sources are what values were made from, in sets; Instance.Sources names one.
@@ -46,6 +48,7 @@ type Volume struct {
 	ID            string       `json:"id"` // 8 hex characters
 	Stack         string       `json:"stack"`
 	Project       string       `json:"project"`
+	Lineage       string       `json:"lineage,omitempty"` // the state's
 	Name          string       `json:"name"`
 	Format        string       `json:"format"` // raw or qcow2
 	CreatedAt     time.Time    `json:"created_at"`
@@ -70,6 +73,7 @@ type Instance struct {
 	Nonce         string         `json:"nonce"` // in the process's command line
 	Stack         string         `json:"stack"`
 	Project       string         `json:"project"`
+	Lineage       string         `json:"lineage,omitempty"` // the state's
 	Applied       spec.VM        `json:"applied"`
 	Image         spec.Image     `json:"image"`
 	Digest        sources.Digest `json:"digest"`

@@ -97,7 +97,7 @@ func TestWhatIsPutIsReadByOthers(t *testing.T) {
 	if err := store.Put(instance(1)); err != nil {
 		t.Fatal(err)
 	}
-	if err := store.SetOutputs(map[string]any{"url": "http://x", "n": 1.0}); err != nil {
+	if err := store.SetOutputs(map[string]any{"url": "http://x", "n": 1.0}, nil); err != nil {
 		t.Fatal(err)
 	}
 	got, err := state.Read(paths)

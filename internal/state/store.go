@@ -1,6 +1,7 @@
 package state
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -29,6 +30,9 @@ type Owner struct {
 	Holder  Holder
 	Rand    io.Reader
 	Timeout time.Duration // how long to wait for the lock
+	// Rebuild makes the state anew from the manifests; the one that is there,
+	// damaged or not, becomes a backup.
+	Rebuild bool
 }
 
 // Store is a stack's state, locked for writing. It is safe for concurrent use.
@@ -70,7 +74,12 @@ func Lock(ctx context.Context, paths layout.Stack, owner Owner) (*Store, error) 
 
 func open(paths layout.Stack, owner Owner) (*Store, error) {
 	known, err := Read(paths)
-	if err != nil {
+	switch {
+	case owner.Rebuild:
+		if known, err = replaced(paths, known); err != nil {
+			return nil, err
+		}
+	case err != nil:
 		return nil, err
 	}
 	if known.Lineage == "" {
@@ -78,7 +87,7 @@ func open(paths layout.Stack, owner Owner) (*Store, error) {
 		if _, err := io.ReadFull(owner.Rand, random); err != nil {
 			return nil, err
 		}
-		known = State{Lineage: hex.EncodeToString(random)}
+		known.Lineage = hex.EncodeToString(random)
 	}
 	known.FormatVersion = FormatVersion
 	known.Stack, known.StackID, known.Project = owner.Stack, paths.ID, owner.Project
@@ -91,10 +100,27 @@ func open(paths layout.Stack, owner Owner) (*Store, error) {
 	}
 	s := &Store{paths: paths, state: known, journal: journal}
 	s.written = sync.NewCond(&s.mu)
-	if known.Serial == 0 { // a new state: its lineage must last
+	if known.Serial == 0 || owner.Rebuild { // a new state: its lineage must last
 		return s, s.update(func(*State) {})
 	}
 	return s, nil
+}
+
+// replaced puts the state aside and gives the one that the manifests describe.
+func replaced(paths layout.Stack, old State) (State, error) {
+	name := "state-damaged.json"
+	if old.Serial != 0 {
+		name = fmt.Sprintf("state-%d.json", old.Serial)
+	}
+	if _, err := backup(paths, name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return State{}, err
+	}
+	known, err := rebuilt(paths)
+	known.Serial = max(known.Serial, old.Serial)
+	if known.Lineage == "" {
+		known.Lineage = old.Lineage
+	}
+	return known, err
 }
 
 // Close gives the lock back. What was put is on disk already.
@@ -143,7 +169,7 @@ func (s *State) put(i Instance) {
 // the record as the state has it.
 func (s *Store) writeManifest(i Instance) (Instance, error) {
 	s.mu.Lock()
-	i.FormatVersion, i.Stack, i.Project, i.Manifest = FormatVersion, s.state.Stack, s.state.Project, ""
+	i.FormatVersion, i.Stack, i.Project, i.Lineage, i.Manifest = FormatVersion, s.state.Stack, s.state.Project, s.state.Lineage, ""
 	s.mu.Unlock()
 	content, err := json.MarshalIndent(i, "", "  ")
 	if err != nil {
@@ -207,27 +233,126 @@ func (s *Store) Move(from, to spec.Address) error {
 
 // PutVolume records a volume: its manifest first, then the state.
 func (s *Store) PutVolume(v Volume) error {
-	s.mu.Lock()
-	v.FormatVersion, v.Stack, v.Project = FormatVersion, s.state.Stack, s.state.Project
-	s.mu.Unlock()
-	content, err := json.MarshalIndent(v, "", "  ")
+	v, err := s.writeVolume(v)
 	if err != nil {
 		return err
 	}
+	return s.update(func(state *State) { state.putVolume(v) })
+}
+
+func (s *State) putVolume(v Volume) {
+	s.Volumes = maps.Clone(s.Volumes)
+	if s.Volumes == nil {
+		s.Volumes = map[spec.Address]Volume{}
+	}
+	s.Volumes[v.Address] = v
+}
+
+// writeVolume writes a volume's record into its own directory.
+func (s *Store) writeVolume(v Volume) (Volume, error) {
+	s.mu.Lock()
+	v.FormatVersion, v.Stack, v.Project, v.Lineage = FormatVersion, s.state.Stack, s.state.Project, s.state.Lineage
+	s.mu.Unlock()
+	content, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		return v, err
+	}
 	dir := s.paths.Volume(v.ID)
 	if err := makeDir(dir); err != nil {
-		return err
+		return v, err
 	}
-	if err := WriteFile(filepath.Join(dir, "manifest.json"), append(content, '\n'), 0o600); err != nil {
-		return err
+	return v, WriteFile(filepath.Join(dir, "manifest.json"), append(content, '\n'), 0o600)
+}
+
+// MakeVolume makes the directory of a volume that is not recorded yet.
+func (s *Store) MakeVolume(v Volume) error { return makeDir(s.paths.Volume(v.ID)) }
+
+// UnmakeVolume removes the directory of a volume that was never recorded.
+func (s *Store) UnmakeVolume(v Volume) error {
+	if _, recorded := s.State().Volumes[v.Address]; recorded {
+		return fmt.Errorf("%s is recorded", v.Address)
 	}
+	return os.RemoveAll(s.paths.Volume(v.ID))
+}
+
+// ReleaseVolume forgets a volume, and leaves its disk alone.
+func (s *Store) ReleaseVolume(address spec.Address) error {
 	return s.update(func(state *State) {
 		state.Volumes = maps.Clone(state.Volumes)
-		if state.Volumes == nil {
-			state.Volumes = map[spec.Address]Volume{}
-		}
-		state.Volumes[v.Address] = v
+		delete(state.Volumes, address)
 	})
+}
+
+// MoveVolume gives a volume another address, also where instances mount it.
+func (s *Store) MoveVolume(from, to spec.Address) error {
+	known := s.State()
+	v, found := known.Volumes[from]
+	if !found {
+		return nil // it was moved already
+	}
+	if _, taken := known.Volumes[to]; taken {
+		return fmt.Errorf("move %s to %s: there is one already", from, to)
+	}
+	v.Address = to
+	v, err := s.writeVolume(v)
+	if err != nil {
+		return err
+	}
+	var moved []Instance
+	for _, i := range known.Instances {
+		if _, mounts := i.Volumes[from]; !mounts {
+			continue
+		}
+		i, err := s.writeManifest(remounted(i, from, v))
+		if err != nil {
+			return err
+		}
+		moved = append(moved, i)
+	}
+	return s.update(func(state *State) {
+		for _, i := range moved {
+			state.put(i)
+		}
+		state.putVolume(v)
+		delete(state.Volumes, from)
+	})
+}
+
+// remounted is an instance that knows a volume by its new address.
+func remounted(i Instance, from spec.Address, v Volume) Instance {
+	i.Volumes = maps.Clone(i.Volumes)
+	delete(i.Volumes, from)
+	i.Volumes[v.Address] = v
+	i.Applied.Mounts = slices.Clone(i.Applied.Mounts)
+	for n, m := range i.Applied.Mounts {
+		if m.Volume == from {
+			i.Applied.Mounts[n].Volume = v.Address
+		}
+	}
+	slices.SortFunc(i.Applied.Mounts, func(a, b spec.Mount) int { return cmp.Compare(a.Volume, b.Volume) })
+	return i
+}
+
+// Adopt records, under an address, the instance in whose directory a manifest
+// lies. A directory of another stack is brought here first.
+func (s *Store) Adopt(dir string, address spec.Address) error {
+	if _, taken := s.Instance(address); taken {
+		return nil // it was adopted already
+	}
+	i, err := ReadManifest(dir)
+	if err != nil {
+		return err
+	}
+	if own := s.paths.Instance(i.ID); own != dir {
+		if err := makeDir(s.paths.Instances()); err != nil {
+			return err
+		}
+		if err := os.Rename(dir, own); err != nil {
+			return fmt.Errorf("bring %s here: %w", dir, err)
+		}
+	}
+	i.Address, i.Applied.Address = address, address
+	return s.Put(i)
 }
 
 // SetSources records a set of sources under the name by which instances refer
@@ -276,9 +401,9 @@ func (s *Store) SetPorts(chosen map[spec.Address][]ChosenPort) error {
 	return s.update(func(state *State) { state.Ports = chosen })
 }
 
-// SetOutputs records the outputs.
-func (s *Store) SetOutputs(outputs map[string]any) error {
-	return s.update(func(state *State) { state.Outputs = outputs })
+// SetOutputs records the outputs, and the names of those that are sensitive.
+func (s *Store) SetOutputs(outputs map[string]any, sensitive []string) error {
+	return s.update(func(state *State) { state.Outputs, state.Sensitive = outputs, sensitive })
 }
 
 // Remove forgets the whole stack, if no instance is left. The lock's file

@@ -19,9 +19,13 @@ func Plan(w io.Writer, style Style, plan *planner.Plan) error {
 			p.step(s)
 		}
 	}
+	for _, v := range plan.Volumes {
+		p.volume(v)
+	}
 	p.outputs(plan.Outputs)
 	p.refusals(plan.Refusals)
 	p.summary(plan)
+	p.checks(plan.Checks)
 	_, err := io.WriteString(w, p.b.String())
 	return err
 }
@@ -43,7 +47,7 @@ func signOf(s planner.Step) sign {
 		return sign{"  !", red}
 	}
 	switch s.Action {
-	case planner.Create:
+	case planner.Create, planner.Import:
 		return sign{"  +", green}
 	case planner.Start:
 		return sign{"  >", green}
@@ -88,6 +92,15 @@ func (p *planText) refusals(all []planner.Refusal) {
 	}
 }
 
+// checks prints those that fail.
+func (p *planText) checks(all []spec.Check) {
+	for _, c := range all {
+		if c.Known && !c.Passed {
+			fmt.Fprintf(&p.b, "\n%s %s does not hold%s: %s\n", p.style.paint(yellow, "Warning:"), "check "+c.Name, p.at(c.Origin), oneLine(c.Message))
+		}
+	}
+}
+
 func (p *planText) step(s planner.Step) {
 	mark := signOf(s)
 	fmt.Fprintf(&p.b, "%s %s  %s\n", p.style.paint(mark.paint, mark.symbol), p.style.paint(bold, string(s.Address)), verbOf(s))
@@ -100,6 +113,17 @@ func (p *planText) step(s planner.Step) {
 	}
 	p.changes(s)
 	fmt.Fprintf(&p.b, "      %s\n", p.style.paint(dim, oneLine(s.Sentence())))
+}
+
+// volume prints what happens to a volume.
+func (p *planText) volume(v planner.VolumeStep) {
+	mark := signOf(planner.Step{Action: v.Action})
+	verb := string(v.Action)
+	if v.Size > 0 {
+		verb += ", " + memory(v.Size)
+	}
+	fmt.Fprintf(&p.b, "%s %s  %s\n", p.style.paint(mark.paint, mark.symbol), p.style.paint(bold, string(v.Address)), verb)
+	fmt.Fprintf(&p.b, "      %s\n", p.style.paint(dim, oneLine(v.Sentence())))
 }
 
 // verbOf says what happens in a word, and in brackets what that entails.
@@ -247,6 +271,11 @@ func (p *planText) summary(plan *planner.Plan) {
 		p.b.WriteString(p.nothing(plan))
 		return
 	}
+	fmt.Fprintf(&p.b, "\n%s %s.\n", p.style.paint(bold, "Plan:"), Summary(plan))
+}
+
+// Summary counts the steps of a plan in words.
+func Summary(plan *planner.Plan) string {
 	n := tally(plan)
 	var words []string
 	words = appendIf(words, n.Create, "to create")
@@ -258,7 +287,7 @@ func (p *planText) summary(plan *planner.Plan) {
 	words = append(words, fmt.Sprintf("%d live", n.Live), fmt.Sprintf("%d restart", n.Restart), fmt.Sprintf("%d replace", n.Replace))
 	words = appendIf(words, n.Blocked, "left alone")
 	words = append(words, fmt.Sprintf("%d unchanged", n.Unchanged))
-	fmt.Fprintf(&p.b, "\n%s %s.\n", p.style.paint(bold, "Plan:"), strings.Join(words, ", "))
+	return strings.Join(words, ", ")
 }
 
 func appendIf(words []string, n int, what string) []string {

@@ -30,10 +30,26 @@ func PlanJSON(w io.Writer, plan *planner.Plan) error {
 		Summary       Tally                  `json:"summary"`
 		Steps         []stepJSON             `json:"steps"`
 		Ops           []planner.Op           `json:"ops"`
+		Volumes       []volumeJSON           `json:"volumes"`
 		Outputs       []planner.OutputChange `json:"outputs"`
 		Drift         []planner.Drift        `json:"drift"`
+		Checks        []spec.Check           `json:"checks"`
 		Refusals      []planner.Refusal      `json:"refusals"`
-	}{FormatVersion, plan.Empty(), tally(plan), list(steps), list(plan.Ops), list(outputs), list(plan.Drift), list(plan.Refusals)})
+	}{FormatVersion, plan.Empty(), tally(plan), list(steps), list(plan.Ops), volumesJSON(plan.Volumes), list(outputs), list(plan.Drift), list(plan.Checks), list(plan.Refusals)})
+}
+
+// volumeJSON is a volume's step with what is said of it.
+type volumeJSON struct {
+	planner.VolumeStep
+	Sentence string `json:"sentence"`
+}
+
+func volumesJSON(steps []planner.VolumeStep) []volumeJSON {
+	all := make([]volumeJSON, len(steps))
+	for i, s := range steps {
+		all[i] = volumeJSON{s, s.Sentence()}
+	}
+	return all
 }
 
 // stepJSON is a step with what is said of it.

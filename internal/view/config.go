@@ -1,0 +1,300 @@
+package view
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/hclwrite"
+	"github.com/zclconf/go-cty/cty"
+
+	"github.com/lkup/lkup/spec"
+)
+
+// ConfigJSON prints a stack for programs, without what is sensitive.
+func ConfigJSON(w io.Writer, s *spec.Stack) error {
+	vms := map[spec.Address]*spec.VM{}
+	for a, vm := range s.VMs {
+		vms[a] = redacted(&vm, vm.Sensitive)
+	}
+	type output struct {
+		Value     any  `json:"value"`
+		Known     bool `json:"known"`
+		Sensitive bool `json:"sensitive"`
+	}
+	outputs := map[string]output{}
+	for name, o := range s.Outputs {
+		if o.Sensitive {
+			o.Value = hidden
+		}
+		outputs[name] = output{o.Value, o.Known, o.Sensitive}
+	}
+	return writeJSON(w, struct {
+		FormatVersion string                       `json:"format_version"`
+		Stack         string                       `json:"stack"`
+		VMs           map[spec.Address]*spec.VM    `json:"vms"`
+		Volumes       map[spec.Address]spec.Volume `json:"volumes"`
+		Outputs       map[string]output            `json:"outputs"`
+		Profiles      []string                     `json:"profiles"`
+	}{FormatVersion, s.Name, vms, s.Volumes, outputs, list(s.Profiles)})
+}
+
+// Config prints a stack as one stack file: nothing is left to evaluate,
+// defaults are filled in, and each instance is a block of its own. What is
+// sensitive reads "(sensitive)"; what is known after apply is left out.
+func Config(w io.Writer, s *spec.Stack) error {
+	file := hclwrite.NewEmptyFile()
+	c := config{stack: s, body: file.Body()}
+	c.body.AppendNewBlock("stack", []string{s.Name})
+	for _, a := range addresses(s.Images) {
+		c.image(s.Images[a])
+	}
+	for _, a := range addresses(s.Volumes) {
+		c.volume(s.Volumes[a])
+	}
+	for _, a := range addresses(s.VMs) {
+		c.vm(s.VMs[a])
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.Outputs)) {
+		c.output(s.Outputs[name])
+	}
+	_, err := w.Write(hclwrite.Format(file.Bytes()))
+	return err
+}
+
+type config struct {
+	stack *spec.Stack
+	body  *hclwrite.Body
+}
+
+// block begins a block, with its address above it where its name is another.
+func (c *config) block(kind string, a spec.Address) *hclwrite.Body {
+	c.body.AppendNewline()
+	if string(a) != kind+"."+label(a) {
+		c.body.AppendUnstructuredTokens(hclwrite.Tokens{{Type: 'C', Bytes: []byte("# " + Clean(string(a)) + "\n")}})
+	}
+	return c.body.AppendNewBlock(kind, []string{label(a)}).Body()
+}
+
+// label is an address as a name: web-blue for vm.web["blue"].
+func label(a spec.Address) string {
+	_, name, _ := strings.Cut(string(a), ".")
+	var b strings.Builder
+	for _, r := range strings.NewReplacer(".vm.", "-", ".volume.", "-", ".image.", "-", ".template.", "-", ".module.", "-", `"]`, "", `["`, "-").Replace(name) {
+		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '_' || r == '-' {
+			b.WriteRune(r)
+		} else if r != ']' {
+			b.WriteByte('-')
+		}
+	}
+	return b.String()
+}
+
+func (c *config) image(img spec.Image) {
+	if a := string(img.Address); !strings.Contains(a, "image.") && !strings.Contains(a, "template.") {
+		return // short for a block of its own
+	}
+	if img.Template == nil {
+		b := c.block("image", img.Address)
+		b.SetAttributeValue("source", cty.StringVal(img.Source))
+		if img.SHA256 != "" {
+			b.SetAttributeValue("sha256", cty.StringVal(img.SHA256))
+		}
+		return
+	}
+	b := c.block("template", img.Address)
+	if img.Template.File != "" {
+		b.SetAttributeValue("file", cty.StringVal(img.Template.File))
+	} else {
+		b.SetAttributeValue("builtin", cty.StringVal(img.Template.Builtin))
+	}
+	if len(img.Template.Vars) > 0 {
+		b.SetAttributeValue("vars", texts(img.Template.Vars))
+	}
+}
+
+func texts(all map[string]string) cty.Value {
+	values := map[string]cty.Value{}
+	for name, text := range all {
+		values[name] = cty.StringVal(text)
+	}
+	return cty.ObjectVal(values)
+}
+
+func (c *config) volume(v spec.Volume) {
+	b := c.block("volume", v.Address)
+	b.SetAttributeValue("size", cty.StringVal(memory(v.Size)))
+	b.SetAttributeValue("format", cty.StringVal(v.Format))
+}
+
+// reference is what another block calls a block.
+func reference(kind string, a spec.Address) hcl.Traversal {
+	return hcl.Traversal{hcl.TraverseRoot{Name: kind}, hcl.TraverseAttr{Name: label(a)}}
+}
+
+func (c *config) vm(v spec.VM) {
+	b := c.block("vm", v.Address)
+	set := func(body *hclwrite.Body, name, path string, value cty.Value) {
+		switch {
+		case slices.Contains(v.Unknown, path):
+		case slices.Contains(v.Sensitive, path):
+			body.SetAttributeValue(name, cty.StringVal(hidden))
+		default:
+			body.SetAttributeValue(name, value)
+		}
+	}
+	c.setImage(b, v.Image)
+	set(b, "hostname", "name", cty.StringVal(v.Name))
+	set(b, "driver", "driver", cty.StringVal(v.Driver))
+	set(b, "cpus", "cpus", cty.NumberIntVal(int64(v.CPUs)))
+	set(b, "memory", "memory", cty.StringVal(memory(v.Memory)))
+	set(b, "running", "running", cty.BoolVal(v.Running))
+	if v.Cmdline != "" {
+		set(b, "cmdline", "cmdline", cty.StringVal(v.Cmdline))
+	}
+	if env := shownEnv(v); len(env) > 0 {
+		b.SetAttributeValue("env", texts(env))
+	}
+	if len(v.Labels) > 0 {
+		b.SetAttributeValue("labels", texts(v.Labels))
+	}
+	c.dependsOn(b, v)
+	for _, p := range v.Ports {
+		port := b.AppendNewBlock("port", nil).Body()
+		port.SetAttributeValue("guest", cty.NumberIntVal(int64(p.Guest)))
+		if p.Auto {
+			port.SetAttributeValue("host", cty.StringVal("auto"))
+		} else {
+			set(port, "host", p.Attribute(), cty.NumberIntVal(int64(p.Host)))
+		}
+		port.SetAttributeValue("address", cty.StringVal(p.Address))
+		port.SetAttributeValue("protocol", cty.StringVal(p.Protocol))
+	}
+	for _, s := range v.Shares {
+		share := b.AppendNewBlock("share", nil).Body()
+		set(share, "host", s.Attribute(), cty.StringVal(s.Host))
+		share.SetAttributeValue("guest", cty.StringVal(s.Guest))
+		share.SetAttributeValue("read_only", cty.BoolVal(s.ReadOnly))
+	}
+	for _, m := range v.Mounts {
+		mount := b.AppendNewBlock("mount", nil).Body()
+		mount.SetAttributeTraversal("volume", reference("volume", m.Volume))
+		mount.SetAttributeValue("read_only", cty.BoolVal(m.ReadOnly))
+	}
+	c.ready(b, v, set)
+	if v.Lifecycle.PreventDestroy {
+		b.AppendNewBlock("lifecycle", nil).Body().SetAttributeValue("prevent_destroy", cty.True)
+	}
+}
+
+// shownEnv is what may be shown of an environment.
+func shownEnv(v spec.VM) map[string]string {
+	env := maps.Clone(v.Env)
+	for name := range v.Secrets {
+		if env == nil {
+			env = map[string]string{}
+		}
+		env[name] = hidden
+	}
+	for name := range env {
+		if slices.Contains(v.Sensitive, "env."+name) {
+			env[name] = hidden
+		}
+	}
+	return env
+}
+
+func (c *config) setImage(b *hclwrite.Body, a spec.Address) {
+	kind := "image"
+	if c.stack.Images[a].Template != nil {
+		kind = "template"
+	}
+	if !strings.Contains(string(a), "image.") && !strings.Contains(string(a), "template.") {
+		b.SetAttributeValue("image", cty.StringVal(string(a)))
+		return
+	}
+	b.SetAttributeTraversal("image", reference(kind, a))
+}
+
+func (c *config) dependsOn(b *hclwrite.Body, v spec.VM) {
+	if len(v.DependsOn) == 0 {
+		return
+	}
+	var names []string
+	for _, dep := range v.DependsOn {
+		names = append(names, "vm."+label(dep))
+	}
+	text := []byte("[" + strings.Join(names, ", ") + "]")
+	b.SetAttributeRaw("depends_on", hclwrite.Tokens{{Type: 'I', Bytes: text}})
+}
+
+func (c *config) ready(b *hclwrite.Body, v spec.VM, set func(*hclwrite.Body, string, string, cty.Value)) {
+	r := b.AppendNewBlock("ready", nil).Body()
+	if v.Ready.TCP != 0 {
+		set(r, "tcp", "ready.tcp", cty.NumberIntVal(int64(v.Ready.TCP)))
+	}
+	if v.Ready.HTTP != "" {
+		set(r, "http", "ready.http", cty.StringVal(v.Ready.HTTP))
+	}
+	if len(v.Ready.Exec) > 0 {
+		var words []cty.Value
+		for _, word := range v.Ready.Exec {
+			words = append(words, cty.StringVal(word))
+		}
+		set(r, "exec", "ready.exec", cty.ListVal(words))
+	}
+	if v.Ready.Log != "" {
+		set(r, "log", "ready.log", cty.StringVal(v.Ready.Log))
+	}
+	if v.Ready.SSH {
+		set(r, "ssh", "ready.ssh", cty.True)
+	}
+	set(r, "timeout", "ready.timeout", cty.StringVal(v.Ready.Timeout.String()))
+}
+
+func (c *config) output(o spec.Output) {
+	if !o.Known {
+		return
+	}
+	b := c.block("output", spec.Address("output."+o.Name))
+	if o.Description != "" {
+		b.SetAttributeValue("description", cty.StringVal(o.Description))
+	}
+	if o.Sensitive {
+		b.SetAttributeValue("sensitive", cty.True)
+		b.SetAttributeValue("value", cty.StringVal(hidden))
+		return
+	}
+	b.SetAttributeValue("value", valueOf(o.Value))
+}
+
+// valueOf is ordinary data as a value of the language.
+func valueOf(v any) cty.Value {
+	switch v := v.(type) {
+	case string:
+		return cty.StringVal(v)
+	case bool:
+		return cty.BoolVal(v)
+	case float64:
+		return cty.NumberFloatVal(v)
+	case []any:
+		var all []cty.Value
+		for _, element := range v {
+			all = append(all, valueOf(element))
+		}
+		return cty.TupleVal(all)
+	case map[string]any:
+		all := map[string]cty.Value{}
+		for key, element := range v {
+			all[key] = valueOf(element)
+		}
+		return cty.ObjectVal(all)
+	case nil:
+		return cty.NullVal(cty.DynamicPseudoType)
+	default:
+		panic(fmt.Sprintf("view: an output cannot be a %T", v))
+	}
+}

@@ -1,0 +1,54 @@
+package file
+
+import (
+	"context"
+	"fmt"
+	"os"
+
+	"github.com/lkup/lkup/sources/store"
+)
+
+// DiskFormat reads what a disk is from its header: raw or qcow2. It refuses one
+// that names other files of the host.
+func DiskFormat(path string) (string, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return "", err
+	}
+	if !info.Mode().IsRegular() {
+		return "", fmt.Errorf("%s is no regular file", path)
+	}
+	kind, err := diskFormat(path)
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", path, err)
+	}
+	return kind, nil
+}
+
+// Copier copies disks, sharing their blocks where the file system can. It has no
+// state.
+type Copier struct{}
+
+// Copy makes a copy of a disk of that format. What was at to is replaced; it
+// has its new name only once it is whole.
+func (Copier) Copy(_ context.Context, from, to, format string) error {
+	kind, err := DiskFormat(from)
+	if err != nil {
+		return err
+	}
+	if kind != format {
+		return fmt.Errorf("%s is %s, and the volume is %s; write in its block: format = %q", from, kind, format, kind)
+	}
+	source, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = source.Close() }()
+	partial := to + ".part"
+	if clone(source, partial) != nil {
+		if err := store.CopySparse(partial, source); err != nil {
+			return err
+		}
+	}
+	return os.Rename(partial, to)
+}

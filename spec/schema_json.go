@@ -1,0 +1,185 @@
+package spec
+
+import (
+	"maps"
+	"slices"
+)
+
+// about says of an argument what it holds and what it is for, for editors.
+type about struct {
+	kind string // text, number, flag, list, map, any; every one may be an expression in a text
+	text string
+}
+
+// arguments describes every argument of every block, by block and name. A test
+// proves that none is missing.
+var arguments = map[string]map[string]about{
+	"stack": {"required_version": {"text", "The versions of lkup that may run this stack: \">= 0.1\"."}},
+	"variable": {
+		"type":        {"text", "A type: string, number, bool, list(string), object({...})."},
+		"default":     {"any", "The value if none is given. Without one, a value must be given."},
+		"description": {"text", "For people."},
+		"nullable":    {"flag", "Whether null is a value. Default: true."},
+		"sensitive":   {"flag", "No screen shows the value, nor what is computed from it."},
+		"ephemeral":   {"flag", "The value is kept nowhere: only the env of a vm takes it."},
+	},
+	"validation": {
+		"condition":     {"flag", "What must hold of the value."},
+		"error_message": {"text", "What a good value is."},
+	},
+	"image": {
+		"source": {"text", "Where the image comes from: \"file:disk.qcow2\"."},
+		"sha256": {"text", "Its checksum, in hex."},
+	},
+	"template": {
+		"file":    {"text", "A LinuxKit YAML file, relative to the project."},
+		"builtin": {"text", "A template that lkup brings, such as \"minimal\"."},
+		"vars":    {"map", "Values that the YAML file refers to."},
+	},
+	"volume": {
+		"size":     {"text", "How much it holds: \"2GiB\". It can grow, and never shrinks."},
+		"format":   {"text", "raw (the default) or qcow2."},
+		"for_each": {"any", "A map or a set of strings: an instance for each."},
+		"count":    {"number", "So many instances."},
+	},
+	"vm": {
+		"image":      {"text", "An image or a template: \"${template.web}\", or \"builtin:minimal\"."},
+		"for_each":   {"any", "A map or a set of strings: an instance for each."},
+		"count":      {"number", "So many instances."},
+		"driver":     {"text", "Who runs it: \"auto\" (the default) or \"qemu\"."},
+		"cpus":       {"number", "How many CPUs. Default: 1."},
+		"memory":     {"text", "How much memory: \"512MiB\". Default: 256MiB."},
+		"running":    {"flag", "Whether it shall run. Default: true."},
+		"env":        {"map", "Environment variables of its services and commands."},
+		"cmdline":    {"text", "Words to add to the kernel's command line."},
+		"depends_on": {"list", "VMs and modules that must be ready first, besides those referred to."},
+		"hostname":   {"text", "Its host name. Default: the block's name, with the instance's key."},
+		"labels":     {"map", "For people and programs; the guest does not see them."},
+	},
+	"port": {
+		"guest":    {"number", "The guest's port."},
+		"host":     {"any", "The host's port, or \"auto\" (the default) for a free one, which is kept."},
+		"address":  {"text", "The host's address. Default: 127.0.0.1."},
+		"protocol": {"text", "tcp (the default) or udp."},
+	},
+	"share": {
+		"host":      {"text", "A directory of the host, relative to the project, or absolute."},
+		"guest":     {"text", "Where the guest sees it."},
+		"read_only": {"flag", "Whether the guest may only read. Default: false."},
+	},
+	"mount": {
+		"volume":    {"text", "A volume: \"${volume.data}\"."},
+		"read_only": {"flag", "Whether the guest may only read. Default: false."},
+	},
+	"ready": {
+		"tcp":     {"number", "A port of the guest that must accept connections."},
+		"http":    {"text", "A URL, as seen in the guest, that must answer with 2xx or 3xx."},
+		"exec":    {"list", "A command in the guest that must exit with 0."},
+		"log":     {"text", "A regular expression that a line of the console must match."},
+		"ssh":     {"flag", "Whether SSH must answer."},
+		"timeout": {"text", "How long all this may take: \"60s\". Default: 2m."},
+	},
+	"lifecycle": {
+		"prevent_destroy":      {"flag", "Refuse every plan that deletes or replaces it."},
+		"ignore_changes":       {"any", "Attributes whose changes plan nothing, or all."},
+		"replace_triggered_by": {"list", "Replace it when one of these changes."},
+	},
+	"dynamic": {
+		"for_each": {"any", "A list, a set or a map: a block for each."},
+		"iterator": {"text", "What content calls the element. Default: the block's kind."},
+	},
+	"module": {
+		"source":     {"text", "A directory of the project with stack files: \"./modules/web\"."},
+		"for_each":   {"any", "A map or a set of strings: an instance for each."},
+		"count":      {"number", "So many instances."},
+		"depends_on": {"list", "VMs and modules that must be ready before any VM of the module."},
+	},
+	"secret": {
+		"env":         {"text", "The environment variable of lkup's that holds it."},
+		"file":        {"text", "The file that holds it."},
+		"command":     {"list", "The command that prints it."},
+		"description": {"text", "For people."},
+	},
+	"assert": {
+		"condition":     {"flag", "What should hold of the stack."},
+		"error_message": {"text", "What is wrong if it does not."},
+	},
+	"moved":   {"from": {"text", "The address until now."}, "to": {"text", "The new address."}},
+	"removed": {"from": {"text", "An address that is no longer declared."}, "destroy": {"flag", "Whether to destroy it. Default: true; false only forgets it."}},
+	"import":  {"to": {"text", "The address of a declared volume or vm."}, "from": {"text", "A disk image, or a VM's directory."}},
+	"profile": {"members": {"list", "VMs and modules that run only with this profile."}},
+	"output": {
+		"value":       {"any", "The value."},
+		"description": {"text", "For people."},
+		"sensitive":   {"flag", "No screen shows the value unless it is asked for by name."},
+	},
+}
+
+// kindsJSON are the JSON Schemas of the kinds of argument.
+var kindsJSON = map[string]any{
+	"text":   map[string]any{"type": "string"},
+	"number": map[string]any{"type": []string{"number", "string"}},
+	"flag":   map[string]any{"type": []string{"boolean", "string"}},
+	"list":   map[string]any{"type": []string{"array", "string"}},
+	"map":    map[string]any{"type": []string{"object", "string"}},
+	"any":    map[string]any{},
+}
+
+// JSONSchema is the JSON Schema (2020-12) of stack files in JSON syntax.
+func JSONSchema() map[string]any {
+	s := schemaOf(fileSchema)
+	s["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+	s["title"] = "lkup stack file"
+	return s
+}
+
+// schemaOf is the schema of the inside of a block.
+func schemaOf(s *schema) map[string]any {
+	properties := map[string]any{"//": map[string]any{"description": "A comment."}}
+	for _, name := range s.arguments() {
+		a := arguments[s.kind][name]
+		one := maps.Clone(kindsJSON[a.kind].(map[string]any))
+		one["description"] = a.text
+		properties[name] = one
+	}
+	for _, b := range s.blocks {
+		if b == dynamicSchema {
+			properties["dynamic"] = dynamicJSON(s)
+			continue
+		}
+		properties[b.kind] = blocksJSON(b)
+	}
+	out := map[string]any{"type": "object", "properties": properties, "additionalProperties": s.open}
+	if len(s.required) > 0 {
+		out["required"] = slices.Sorted(maps.Keys(s.required))
+	}
+	return out
+}
+
+// blocksJSON is the schema of all blocks of a kind: one, or an array, and by
+// name where they have one.
+func blocksJSON(s *schema) map[string]any {
+	one := schemaOf(s)
+	many := map[string]any{"anyOf": []any{one, map[string]any{"type": "array", "items": one}}}
+	if !s.labelled {
+		return many
+	}
+	named := map[string]any{"type": "object", "additionalProperties": many}
+	return map[string]any{"anyOf": []any{named, map[string]any{"type": "array", "items": named}}}
+}
+
+// dynamicJSON is the schema of dynamic blocks, by the kind that they repeat.
+func dynamicJSON(s *schema) map[string]any {
+	properties := map[string]any{}
+	for _, b := range s.blocks {
+		if b == dynamicSchema {
+			continue
+		}
+		outer := *dynamicSchema
+		one := schemaOf(&outer)
+		one["properties"].(map[string]any)["content"] = schemaOf(b)
+		one["required"] = []string{"content", "for_each"}
+		properties[b.kind] = map[string]any{"anyOf": []any{one, map[string]any{"type": "array", "items": one}}}
+	}
+	return map[string]any{"type": "object", "properties": properties, "additionalProperties": false}
+}
