@@ -1,7 +1,9 @@
 package planner
 
 import (
+	"cmp"
 	"maps"
+	"slices"
 
 	"github.com/lkup/lkup/spec"
 )
@@ -32,6 +34,29 @@ func (p *planning) move() {
 			i.Address = to
 			p.Inventory[to], p.moved[to] = i, was
 		}
+	}
+}
+
+// redirect makes instances depend on the new addresses of what moved: that is
+// no change of theirs.
+func (p *planning) redirect() {
+	if len(p.moved) == 0 {
+		return
+	}
+	now := make(map[spec.Address]spec.Address, len(p.moved))
+	for to, from := range p.moved {
+		now[from] = to
+	}
+	for a, i := range p.Inventory {
+		if !slices.ContainsFunc(i.Applied.DependsOn, func(d spec.Address) bool { return now[d] != "" }) {
+			continue
+		}
+		i.Applied.DependsOn = slices.Clone(i.Applied.DependsOn)
+		for n, d := range i.Applied.DependsOn {
+			i.Applied.DependsOn[n] = cmp.Or(now[d], d)
+		}
+		slices.Sort(i.Applied.DependsOn)
+		p.Inventory[a] = i
 	}
 }
 

@@ -15,6 +15,7 @@ func New(in Input) *Plan {
 		p.wanted = in.Stack.VMs
 	}
 	p.move()
+	p.redirect()
 	p.moveVolumes()
 	if in.RefreshOnly {
 		return p.refresh()

@@ -56,11 +56,10 @@ func wordsText(words []string) string {
 // durationText is 2m rather than 2m0s.
 func durationText(d time.Duration) string {
 	s := d.String()
-	if d >= time.Minute {
-		s = strings.TrimSuffix(s, "0s")
-	}
-	if d >= time.Hour {
-		s = strings.TrimSuffix(s, "0m")
+	for _, zero := range []string{"m0s", "h0m"} {
+		if strings.HasSuffix(s, zero) {
+			s = s[:len(s)-2]
+		}
 	}
 	return s
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -25,12 +26,16 @@ func (p *project) fetchSecrets(ctx context.Context) error {
 		return nil
 	}
 	values := map[spec.Address]string{}
+	var missing []error
 	for _, source := range p.stack.Secrets {
 		value, err := p.fetchSecret(ctx, source)
 		if err != nil {
-			return fmt.Errorf("%s (%s): %w", source.Address, source.Origin, err)
+			missing = append(missing, fmt.Errorf("%s (%s): %w", source.Address, source.Origin, err))
 		}
 		values[source.Address] = value
+	}
+	if len(missing) > 0 {
+		return errors.Join(missing...)
 	}
 	p.inputs.Secrets = values
 	return p.evaluate(spec.Facts{}, false)

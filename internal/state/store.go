@@ -220,15 +220,42 @@ func (s *Store) Move(from, to spec.Address) error {
 	if err != nil {
 		return err
 	}
+	dependents, err := s.redirected(from, to)
+	if err != nil {
+		return err
+	}
 	return s.update(func(state *State) {
 		delete(state.Instances, from)
 		state.put(i)
+		for _, d := range dependents {
+			state.put(d)
+		}
 		if ports, chosen := state.Ports[from]; chosen {
 			state.Ports = maps.Clone(state.Ports)
 			state.Ports[to] = ports
 			delete(state.Ports, from)
 		}
 	})
+}
+
+// redirected are the instances that depend on from, which is now called to.
+func (s *Store) redirected(from, to spec.Address) ([]Instance, error) {
+	var all []Instance
+	for a, i := range s.State().Instances {
+		at := slices.Index(i.Applied.DependsOn, from)
+		if at < 0 || a == from {
+			continue
+		}
+		i.Applied.DependsOn = slices.Clone(i.Applied.DependsOn)
+		i.Applied.DependsOn[at] = to
+		slices.Sort(i.Applied.DependsOn)
+		i, err := s.writeManifest(i)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, i)
+	}
+	return all, nil
 }
 
 // PutVolume records a volume: its manifest first, then the state.

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclwrite"
@@ -192,12 +193,15 @@ func (c *config) vm(v spec.VM) {
 
 // shownEnv is what may be shown of an environment.
 func shownEnv(v spec.VM) map[string]string {
-	env := maps.Clone(v.Env)
+	env := map[string]string{}
+	maps.Copy(env, v.Env)
 	for name := range v.Secrets {
-		if env == nil {
-			env = map[string]string{}
-		}
 		env[name] = hidden
+	}
+	for _, path := range v.Unknown {
+		if name, found := strings.CutPrefix(path, "env."); found && slices.Contains(v.Sensitive, path) {
+			env[name] = hidden
+		}
 	}
 	for name := range env {
 		if slices.Contains(v.Sensitive, "env."+name) {
@@ -252,7 +256,18 @@ func (c *config) ready(b *hclwrite.Body, v spec.VM, set func(*hclwrite.Body, str
 	if v.Ready.SSH {
 		set(r, "ssh", "ready.ssh", cty.True)
 	}
-	set(r, "timeout", "ready.timeout", cty.StringVal(v.Ready.Timeout.String()))
+	set(r, "timeout", "ready.timeout", cty.StringVal(shortDuration(v.Ready.Timeout)))
+}
+
+// shortDuration is a duration without zeros: 2m, not 2m0s.
+func shortDuration(d time.Duration) string {
+	text := d.String()
+	for _, zero := range []string{"m0s", "h0m"} {
+		if strings.HasSuffix(text, zero) {
+			text = text[:len(text)-2]
+		}
+	}
+	return text
 }
 
 func (c *config) output(o spec.Output) {
