@@ -20,7 +20,7 @@ LDFLAGS := -s -w -X main.version=$(VERSION)
 GO_BUILD := CGO_ENABLED=0 go build -trimpath -buildvcs=false
 GUEST_ARCHS ?= amd64 arm64
 
-.PHONY: build guest demo test bench lint fmt cross deps clean help
+.PHONY: build guest demo test fuzz bench lint fmt cross deps clean help
 
 ## build: the guest's init for both architectures, then bin/lkup
 build: guest
@@ -43,6 +43,11 @@ test:
 	@tools/deps.sh test
 	@$(MAKE) --no-print-directory build
 	@tools/test.sh
+
+## fuzz: every fuzz target for FUZZTIME (60s); what one finds is kept as a seed
+FUZZTIME ?= 60s
+fuzz: guest-$(shell go env GOHOSTARCH)
+	@tools/fuzz.sh $(FUZZTIME)
 
 ## bench: apply against bare QEMU, plan of thousands of VMs; ratios from one run
 bench:

@@ -32,6 +32,8 @@ type evaluator struct {
 	claims    *claims
 	// after are the VMs that a module's depends_on names.
 	after map[behind]bool
+	// through are the directories of the modules around this one.
+	through []string
 	// movedAt are the moved blocks, by their places.
 	movedAt map[Pos]hcl.Range
 }

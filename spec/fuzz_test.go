@@ -13,57 +13,74 @@ import (
 	"github.com/lkup/lkup/spec"
 )
 
-// FuzzLoad holds for any text: Load ends, and gives either a sound stack or
-// mistakes that name their place; twice the same.
+// FuzzLoad holds for any text in native syntax: Load ends, and gives either a
+// sound stack or mistakes that name their place; twice the same.
 func FuzzLoad(f *testing.F) {
-	f.Add([]byte(twinHCL), false)
-	f.Add([]byte(twinJSON), true)
-	archives, err := filepath.Glob("testdata/*.txtar")
-	if err != nil {
-		f.Fatal(err)
-	}
-	for _, name := range archives {
-		archive, err := txtar.ParseFile(name)
-		if err != nil {
-			f.Fatal(err)
-		}
-		for _, file := range archive.Files {
-			if spec.IsStackFile(file.Name) {
-				f.Add(file.Data, strings.HasSuffix(file.Name, ".json"))
-			}
-		}
-	}
+	f.Add([]byte(twinHCL))
+	seed(f, ".hcl")
 	for _, src := range oddities {
-		f.Add([]byte(src), false)
+		f.Add([]byte(src))
 	}
-	f.Fuzz(func(t *testing.T, src []byte, isJSON bool) {
-		if tooLarge(src) {
-			t.Skip()
+	f.Fuzz(func(t *testing.T, src []byte) { load(t, "lkup.hcl", src) })
+}
+
+// FuzzLoadJSON holds the same for JSON syntax.
+func FuzzLoadJSON(f *testing.F) {
+	f.Add([]byte(twinJSON))
+	seed(f, ".json")
+	for _, src := range []string{"", "{", "[]", `{"vm": [{"a": []}]}`, `{"vm": {"a": {"image": "${", "port": null}}}`, `{"//": 1, "locals": [{"a": "%{if true}x%{endif}"}]}`} {
+		f.Add([]byte(src))
+	}
+	f.Fuzz(func(t *testing.T, src []byte) { load(t, "lkup.json", src) })
+}
+
+// seed adds the stack files of the goldens.
+func seed(f *testing.F, suffix string) {
+	for _, glob := range []string{"testdata/*.txtar", "testdata/mistakes/*.txtar"} {
+		archives, err := filepath.Glob(glob)
+		if err != nil || len(archives) == 0 {
+			f.Fatal(glob, err)
 		}
-		name := "lkup.hcl"
-		if isJSON {
-			name = "lkup.json"
-		}
-		project := fstest.MapFS{name: {Data: src}, "web.yml": {}, "page.tpl": {Data: []byte("${name}")}}
-		stack, files, diags := spec.Load(project, inputs())
-		again, _, diagsAgain := spec.Load(project, inputs())
-		text := rendered(t, files, diags)
-		if diff := cmp.Diff(text, rendered(t, files, diagsAgain)); diff != "" {
-			t.Errorf("loaded twice:\n%s", diff)
-		}
-		if diff := cmp.Diff(stack, again); diff != "" {
-			t.Errorf("loaded twice:\n%s", diff)
-		}
-		checkDiagnostics(t, stack, diags)
-		if stack != nil {
-			checkSound(t, stack)
-		}
-		if out, diags := spec.Format(name, src); !diags.HasErrors() {
-			if twice, diags := spec.Format(name, out); diags.HasErrors() || string(twice) != string(out) {
-				t.Errorf("formatting twice gives\n%s\nafter\n%s", twice, out)
+		for _, name := range archives {
+			archive, err := txtar.ParseFile(name)
+			if err != nil {
+				f.Fatal(err)
+			}
+			for _, file := range archive.Files {
+				if spec.IsStackFile(filepath.Base(file.Name)) && strings.HasSuffix(file.Name, suffix) {
+					f.Add(file.Data)
+				}
 			}
 		}
-	})
+	}
+}
+
+func load(t *testing.T, name string, src []byte) {
+	if tooLarge(src) {
+		t.Skip()
+	}
+	project := fstest.MapFS{
+		name: {Data: src}, "web.yml": {}, "page.tpl": {Data: []byte("${name}")},
+		"modules/a/lkup.hcl": {Data: []byte("variable \"memory\" {}\nvm \"web\" {\n image = \"builtin:minimal\"\n memory = var.memory\n}\noutput \"name\" { value = vm.web.hostname }\nmodule \"again\" { source = \"../..\" }")},
+	}
+	stack, files, diags := spec.Load(project, inputs())
+	again, _, diagsAgain := spec.Load(project, inputs())
+	text := rendered(t, files, diags)
+	if diff := cmp.Diff(text, rendered(t, files, diagsAgain)); diff != "" {
+		t.Errorf("loaded twice:\n%s", diff)
+	}
+	if diff := cmp.Diff(stack, again); diff != "" {
+		t.Errorf("loaded twice:\n%s", diff)
+	}
+	checkDiagnostics(t, stack, diags)
+	if stack != nil {
+		checkSound(t, stack)
+	}
+	if out, diags := spec.Format(name, src); !diags.HasErrors() {
+		if twice, diags := spec.Format(name, out); diags.HasErrors() || string(twice) != string(out) {
+			t.Errorf("formatting twice gives\n%s\nafter\n%s", twice, out)
+		}
+	}
 }
 
 // tooLarge keeps the fuzzer from numbers that only cost time and memory.
@@ -113,6 +130,10 @@ var oddities = []string{
 	"vm \"a\" {\n image = \"builtin:minimal\"\n depends_on = [vm.a]\n}",
 	"vm \"a\" {\n image = \"builtin:minimal\"\n depends_on = [vm.b[0]]\n}\nvm \"b\" {\n image = \"builtin:minimal\"\n count = 0\n}",
 	"vm \"a\" {\n image = \"builtin:minimal\"\n ready {\n exec = [null]\n log = null\n}\n}",
+	"module \"a\" {\n source = \"./modules/a\"\n memory = sensitive(\"1GiB\")\n for_each = toset([\"x\"])\n}\noutput \"o\" { value = module.a[\"x\"].name }",
+	"volume \"d\" {\n size = \"1GiB\"\n count = 2\n}\nvm \"a\" {\n image = \"builtin:minimal\"\n dynamic \"mount\" {\n for_each = volume.d\n content { volume = mount.value }\n}\n lifecycle {\n ignore_changes = [env[\"A\"], port[80]]\n replace_triggered_by = [volume.d[0].size]\n}\n}",
+	"secret \"s\" { env = \"A\" }\nvm \"a\" {\n image = \"builtin:minimal\"\n env = { A = secret.s, B = \"${secret.s}x\" }\n labels = { a = secret.s }\n}\ncheck \"c\" {\n assert {\n condition = secret.s == \"\"\n error_message = secret.s\n}\n}",
+	"moved {\n from = vm.a\n to = vm.b\n}\nmoved {\n from = vm.b\n to = vm.a[0]\n}\nremoved { from = module.x }\nprofile \"p\" { members = [vm.a, module.x] }\nimport {\n to = vm.a\n from = \"\"\n}",
 	"image \"a\" {\n source = 5\n sha256 = true\n}\nvm \"v\" { image = [image.a][0] }",
 }
 
@@ -157,6 +178,11 @@ func checkSound(t *testing.T, stack *spec.Stack) {
 		if _, ok := stack.Images[vm.Image]; !ok {
 			t.Errorf("%s has image %q, which is not there", a, vm.Image)
 		}
+		for _, m := range vm.Mounts {
+			if _, ok := stack.Volumes[m.Volume]; !ok {
+				t.Errorf("%s mounts %s, which is not there", a, m.Volume)
+			}
+		}
 		for _, dep := range vm.DependsOn {
 			if _, ok := stack.VMs[dep]; !ok {
 				t.Errorf("%s depends on %s, which is not there", a, dep)
@@ -166,6 +192,11 @@ func checkSound(t *testing.T, stack *spec.Stack) {
 			if pos := vm.Origin(path); pos.File == "" || pos.Line < 1 {
 				t.Errorf("%s: %q comes from %+v", a, path, pos)
 			}
+		}
+	}
+	for a, v := range stack.Volumes {
+		if v.Address != a || v.Size < 1 || v.Name == "" {
+			t.Errorf("%s is %+v", a, v)
 		}
 	}
 	for a, img := range stack.Images {

@@ -183,9 +183,9 @@ func (e *evaluator) moduleAfter(n *node) map[behind]bool {
 // declared anew, because an expression keeps its value.
 func (e *evaluator) enter(n *node, r repetition, ctx *hcl.EvalContext, after map[behind]bool) cty.Value {
 	child := *e
-	child.after = after
+	child.after, child.through = after, append(slices.Clone(e.through), e.declared.dir)
 	child.declared = declare(e.reader.bodies[n.inside.dir], n.inside.dir, r.address, e.report)
-	child.openModules(child.declared, nil)
+	child.openModules(child.declared, child.through)
 	child.link(child.declared)
 	child.given = map[string]givenValue{}
 	for name := range child.declared.nodes["var"] {

@@ -127,14 +127,16 @@ var kindsJSON = map[string]any{
 
 // JSONSchema is the JSON Schema (2020-12) of stack files in JSON syntax.
 func JSONSchema() map[string]any {
-	s := schemaOf(fileSchema)
+	defs := map[string]any{}
+	s := schemaOf(fileSchema, defs)
 	s["$schema"] = "https://json-schema.org/draft/2020-12/schema"
 	s["title"] = "lkup stack file"
+	s["$defs"] = defs
 	return s
 }
 
 // schemaOf is the schema of the inside of a block.
-func schemaOf(s *schema) map[string]any {
+func schemaOf(s *schema, defs map[string]any) map[string]any {
 	properties := map[string]any{"//": map[string]any{"description": "A comment."}}
 	for _, name := range s.arguments() {
 		a := arguments[s.kind][name]
@@ -144,10 +146,10 @@ func schemaOf(s *schema) map[string]any {
 	}
 	for _, b := range s.blocks {
 		if b == dynamicSchema {
-			properties["dynamic"] = dynamicJSON(s)
+			properties["dynamic"] = dynamicJSON(s, defs)
 			continue
 		}
-		properties[b.kind] = blocksJSON(b)
+		properties[b.kind] = blocksJSON(b, defs)
 	}
 	out := map[string]any{"type": "object", "properties": properties, "additionalProperties": s.open}
 	if len(s.required) > 0 {
@@ -156,30 +158,40 @@ func schemaOf(s *schema) map[string]any {
 	return out
 }
 
+// define puts the inside of a block among the definitions, once, and refers to it.
+func define(s *schema, defs map[string]any) map[string]any {
+	if defs[s.kind] == nil {
+		defs[s.kind] = true // a block inside itself ends here
+		defs[s.kind] = schemaOf(s, defs)
+	}
+	return map[string]any{"$ref": "#/$defs/" + s.kind}
+}
+
 // blocksJSON is the schema of all blocks of a kind: one, or an array, and by
 // name where they have one.
-func blocksJSON(s *schema) map[string]any {
-	one := schemaOf(s)
-	many := map[string]any{"anyOf": []any{one, map[string]any{"type": "array", "items": one}}}
+func blocksJSON(s *schema, defs map[string]any) map[string]any {
+	many := oneOrMany(define(s, defs))
 	if !s.labelled {
 		return many
 	}
-	named := map[string]any{"type": "object", "additionalProperties": many}
-	return map[string]any{"anyOf": []any{named, map[string]any{"type": "array", "items": named}}}
+	return oneOrMany(map[string]any{"type": "object", "additionalProperties": many})
+}
+
+func oneOrMany(one map[string]any) map[string]any {
+	return map[string]any{"anyOf": []any{one, map[string]any{"type": "array", "items": one}}}
 }
 
 // dynamicJSON is the schema of dynamic blocks, by the kind that they repeat.
-func dynamicJSON(s *schema) map[string]any {
+func dynamicJSON(s *schema, defs map[string]any) map[string]any {
 	properties := map[string]any{}
 	for _, b := range s.blocks {
 		if b == dynamicSchema {
 			continue
 		}
-		outer := *dynamicSchema
-		one := schemaOf(&outer)
-		one["properties"].(map[string]any)["content"] = schemaOf(b)
+		one := schemaOf(dynamicSchema, defs)
+		one["properties"].(map[string]any)["content"] = define(b, defs)
 		one["required"] = []string{"content", "for_each"}
-		properties[b.kind] = map[string]any{"anyOf": []any{one, map[string]any{"type": "array", "items": one}}}
+		properties[b.kind] = oneOrMany(one)
 	}
 	return map[string]any{"type": "object", "properties": properties, "additionalProperties": false}
 }
