@@ -202,6 +202,9 @@ func record(m drivers.Machine, r run) error {
 
 // listens reports whether some process listens on a socket.
 func listens(path string) bool {
+	if there, err := exists(path); err == nil && !there {
+		return false
+	}
 	conn, err := net.DialTimeout("unix", path, statusLimit)
 	if err == nil {
 		_ = conn.Close() // nothing was said

@@ -50,7 +50,7 @@ func run(ctx context.Context, out io.Writer, binary, cache string, rounds int) (
 	}
 	l := lkup{binary: binary, dir: dir, cache: cache}
 	r := &report{out: out}
-	for _, measure := range []func(context.Context, lkup, *report, int) error{measureBoots, measurePlans} {
+	for _, measure := range []func(context.Context, lkup, *report, int) error{measureBoots, measurePlans, measureUnchanged} {
 		if err := measure(ctx, l, r, rounds); err != nil {
 			return r.missed, err
 		}
