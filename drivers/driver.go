@@ -68,6 +68,10 @@ type Boot struct {
 	// Initrds are cpio archives or compressed ones that the kernel sees as
 	// one, in this order.
 	Initrds []string
+	// Seed are initrds after these that only a start is given, for they hold
+	// keys and secrets. Start keeps no copy once the machine has read them,
+	// and the caller may remove them when Start returns.
+	Seed    []string
 	Cmdline string
 	Disks   []Disk
 }

@@ -37,7 +37,7 @@ type scheduler struct {
 	index     map[spec.Address]int
 	holders   holders
 	volumes   map[spec.Address][]spec.Address // who may run with a volume now
-	after     [][]int // node -> nodes that come before it
+	after     [][]int                         // node -> nodes that come before it
 }
 
 var phases = [...]Phase{Down, Record, Up}

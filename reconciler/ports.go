@@ -2,6 +2,7 @@ package reconciler
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"net"
@@ -117,7 +118,7 @@ func chosenBefore(ports []state.ChosenPort, wanted spec.Port) int {
 func freePort(ctx context.Context, address, protocol string, taken map[int]bool) (int, error) {
 	var last error
 	for range 100 {
-		port, err := ask(ctx, address, protocol)
+		port, err := ask(ctx, address, protocol, 0)
 		if err != nil {
 			last = err
 			continue
@@ -126,12 +127,27 @@ func freePort(ctx context.Context, address, protocol string, taken map[int]bool)
 			return port, nil
 		}
 	}
-	return 0, fmt.Errorf("no free %s port on %s: %w", protocol, address, last)
+	// Linux gives out a quarter of its range unasked.
+	for port := firstAsked; port <= mostPort; port++ {
+		if taken[port] {
+			continue
+		}
+		if _, last = ask(ctx, address, protocol, port); last == nil {
+			return port, nil
+		}
+	}
+	return 0, errors.Join(fmt.Errorf("no free %s port is left on %s", protocol, address), last)
 }
 
-func ask(ctx context.Context, address, protocol string) (int, error) {
+const (
+	firstAsked = 20000 // below lie most of the ports that people know by number
+	mostPort   = 65535
+)
+
+// ask binds a port for a moment; of 0, the system chooses one.
+func ask(ctx context.Context, address, protocol string, port int) (int, error) {
 	var config net.ListenConfig
-	where := net.JoinHostPort(address, "0")
+	where := net.JoinHostPort(address, strconv.Itoa(port))
 	var bound net.Addr
 	if protocol == "udp" {
 		conn, err := config.ListenPacket(ctx, "udp", where)
@@ -148,9 +164,9 @@ func ask(ctx context.Context, address, protocol string) (int, error) {
 		defer listener.Close()
 		bound = listener.Addr()
 	}
-	_, port, err := net.SplitHostPort(bound.String())
+	_, found, err := net.SplitHostPort(bound.String())
 	if err != nil {
 		return 0, err
 	}
-	return strconv.Atoi(port)
+	return strconv.Atoi(found)
 }

@@ -269,7 +269,7 @@ func (u *unit) start(ctx context.Context, driver drivers.Driver, i state.Instanc
 		if err != nil {
 			return err
 		}
-		m.Boot.Initrds = append(m.Boot.Initrds[:len(m.Boot.Initrds):len(m.Boot.Initrds)], seed...)
+		m.Boot.Seed = seed
 		defer func() {
 			for _, path := range seed {
 				_ = os.Remove(path) // the guest has its secrets; what stays is gone with the next boot of the host

@@ -30,6 +30,8 @@ type node struct {
 	behind map[behind]bool
 	// env are the elements of a vm's env, if it is written as { ... }.
 	env []*argument
+	// origins are those of the instance before, for the next to share.
+	origins map[string]Pos
 	// from is where a variable got its value.
 	from Pos
 	// Of a module: its declarations, and, by output, the VMs and the inputs

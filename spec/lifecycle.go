@@ -99,7 +99,12 @@ func ignoredNames(expr hcl.Expression) []string {
 			case hcl.TraverseAttr:
 				name += "." + step.Name
 			case hcl.TraverseIndex:
-				name += "[" + strings.Trim(showKey(step.Key), `"`) + "]"
+				key := strings.Trim(showKey(step.Key), `"`)
+				if name == "env" || name == "labels" { // maps, whose elements have names
+					name += "." + key
+				} else {
+					name += "[" + key + "]"
+				}
 			}
 		}
 		names = append(names, name)

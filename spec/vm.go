@@ -32,6 +32,10 @@ func (e *evaluator) vm(n *node) {
 			continue // only looked at for more mistakes
 		}
 		i.vm.DependsOn = deps
+		if maps.Equal(i.vm.Origins, n.origins) {
+			i.vm.Origins = n.origins // a thousand instances are written in one place
+		}
+		n.origins = i.vm.Origins
 		n.instances = append(n.instances, i.vm.Address)
 		n.keys = append(n.keys, r.key)
 		e.stack.VMs[i.vm.Address] = i.vm

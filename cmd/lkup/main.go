@@ -7,7 +7,6 @@ package main
 import (
 	"os"
 	"runtime"
-	"runtime/debug"
 	"time"
 
 	"golang.org/x/term"
@@ -16,15 +15,8 @@ import (
 // version is set by the Makefile.
 var version = "0.1.0-dev"
 
-// gcPercent lets the heap grow to five times what lives before it is
-// collected: lkup is short-lived, and a plan of a thousand machines is a fifth
-// faster for it.
-const gcPercent = 400
-
 func main() {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(gcPercent)
-	}
+	tuneMemory()
 	home, _ := os.UserHomeDir()
 	os.Exit(run(os.Args[1:], Host{
 		In:      os.Stdin,

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/lkup/lkup/internal/state"
 	"github.com/lkup/lkup/internal/view"
 	"github.com/lkup/lkup/planner"
@@ -150,17 +152,7 @@ func (d decider) run(ctx context.Context) (*decision, error) {
 			return nil, err
 		}
 	}
-	var pinned resolved
-	if !d.choice.Destroy && !d.choice.RefreshOnly {
-		made := known
-		if d.choice.Upgrade {
-			made = state.State{}
-		}
-		if pinned, err = resolve(ctx, images, p.stack, made); err != nil {
-			return nil, err
-		}
-	}
-	now, err := reconciler.Observe(ctx, known, p.paths, allDrivers(d.host))
+	pinned, now, err := d.look(ctx, images, known)
 	if err != nil {
 		return nil, err
 	}
@@ -175,6 +167,27 @@ func (d decider) run(ctx context.Context) (*decision, error) {
 	input.Destroy, input.RefreshOnly = d.choice.Destroy, d.choice.RefreshOnly
 	input.Sources = madeFrom(p.stack, pinned, known.Lineage)
 	return &decision{plan: planner.New(input), images: images, pinned: pinned, sources: input.Sources, state: known, project: p}, nil
+}
+
+// look pins the images, and meanwhile observes the machines.
+func (d decider) look(ctx context.Context, images *imageSources, known state.State) (pinned resolved, now planner.Inventory, err error) {
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() (err error) {
+		now, err = reconciler.Observe(ctx, known, d.project.paths, allDrivers(d.host))
+		return err
+	})
+	if !d.choice.Destroy && !d.choice.RefreshOnly {
+		made := known
+		if d.choice.Upgrade {
+			made = state.State{}
+		}
+		group.Go(func() (err error) {
+			pinned, err = resolve(ctx, images, d.project.stack, made)
+			return err
+		})
+	}
+	err = group.Wait()
+	return pinned, now, err
 }
 
 // choose makes the choices that expressions may refer to, or, without the

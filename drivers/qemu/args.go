@@ -1,6 +1,7 @@
 package qemu
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"path/filepath"
@@ -16,6 +17,7 @@ type host struct {
 	accel    string // kvm, hvf or tcg
 	sandbox  bool   // the program has seccomp filters
 	firmware string // UEFI's, for machines that need it
+	initrd   string // takes the place of the machine's; may be empty
 	// monitor and console are descriptors of listening sockets; they are 0
 	// when the command line is only shown, and paths stand in their place.
 	monitor, console int
@@ -109,7 +111,7 @@ func bootArgs(m drivers.Machine, h host) []string {
 	}
 	if m.Boot.Kernel != "" {
 		a = append(a, "-kernel", m.Boot.Kernel)
-		if initrd := initrdPath(m); initrd != "" {
+		if initrd := cmp.Or(h.initrd, initrdPath(m)); initrd != "" {
 			a = append(a, "-initrd", initrd)
 		}
 		if m.Boot.Cmdline != "" {
@@ -212,9 +214,13 @@ func overlayPath(m drivers.Machine, n int) string {
 }
 
 // joinedPath is where several initrds are joined.
-func joinedPath(m drivers.Machine) string { return filepath.Join(m.RunDir, "initrd.img") }
+func joinedPath(m drivers.Machine) string { return filepath.Join(m.Dir, "initrd.img") }
 
-// initrdPath is the one file that QEMU takes: the only initrd, or all joined.
+// seededPath is where the seed is joined to them, until QEMU has read it.
+func seededPath(m drivers.Machine) string { return filepath.Join(m.RunDir, "seeded.img") }
+
+// initrdPath is the one file that QEMU takes: the only initrd, or all joined,
+// without the seed.
 func initrdPath(m drivers.Machine) string {
 	switch len(m.Boot.Initrds) {
 	case 0:

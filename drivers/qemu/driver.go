@@ -62,7 +62,8 @@ func (d *Driver) host(m drivers.Machine) host {
 }
 
 // CommandLine is what Start runs, with paths for the sockets that Start passes
-// as descriptors. By hand it works once Start has joined the initrds.
+// as descriptors and without the seed, which is gone by then. By hand it works
+// once Start has joined the initrds.
 func (d *Driver) CommandLine(m drivers.Machine) string {
 	return quote(append([]string{binaryFor(m.Arch)}, args(m, d.host(m))...))
 }

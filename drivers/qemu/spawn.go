@@ -53,6 +53,9 @@ func (d *Driver) spawn(ctx context.Context, program string, m drivers.Machine, h
 	}
 	defer closeAll(append(files, said)) // QEMU has its own
 	h.monitor, h.console = monitorDescriptor, consoleDescriptor
+	if len(m.Boot.Seed) > 0 {
+		h.initrd = seededPath(m)
+	}
 	cmd := exec.Command(program, args(m, h)...)
 	cmd.ExtraFiles = files
 	cmd.Stdout, cmd.Stderr = said, said

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"slices"
 
 	"github.com/lkup/lkup/drivers"
 )
@@ -19,7 +20,10 @@ func (d *Driver) Start(ctx context.Context, m drivers.Machine) error {
 	}
 	switch status.State {
 	case drivers.Running:
-		return nil
+		if status.Detail != "" { // on its way up, and may not have read it yet
+			return nil
+		}
+		return remove(seededPath(m))
 	case drivers.Paused:
 		_, err := ask(ctx, monitorPath(m), "cont")
 		return err
@@ -36,15 +40,30 @@ func (d *Driver) Start(ctx context.Context, m drivers.Machine) error {
 	if err := check(m); err != nil {
 		return err
 	}
+	if err := joinInitrds(m); err != nil {
+		return err
+	}
+	err = d.launch(ctx, program, m)
+	var exit *ExitError
+	if err == nil || errors.As(err, &exit) { // else it may still be on its way up
+		err = errors.Join(err, remove(seededPath(m)))
+	}
+	return err
+}
+
+// joinInitrds makes the one file that QEMU takes where there are several.
+func joinInitrds(m drivers.Machine) error {
 	if len(m.Boot.Initrds) > 1 {
-		// QEMU has read it when launch returns, and what a guest is given may
-		// be secret.
-		defer os.Remove(joinedPath(m))
 		if err := join(joinedPath(m), m.Boot.Initrds); err != nil {
+			return full(fmt.Errorf("join the initrds: %w", err), m.Dir)
+		}
+	}
+	if len(m.Boot.Seed) > 0 {
+		if err := join(seededPath(m), slices.Concat(m.Boot.Initrds, m.Boot.Seed)); err != nil {
 			return full(fmt.Errorf("join the initrds: %w", err), m.RunDir)
 		}
 	}
-	return d.launch(ctx, program, m)
+	return nil
 }
 
 // launch tries with seccomp filters, and without them only if the program was
@@ -68,7 +87,7 @@ func check(m drivers.Machine) error {
 	if path := consolePath(m); len(path) > maxSocketPath {
 		return fmt.Errorf("the path %s is too long for a socket (%d bytes of at most %d); set LKUP_RUNTIME_DIR to a shorter directory", path, len(path), maxSocketPath)
 	}
-	for what, paths := range map[string][]string{"kernel": {m.Boot.Kernel}, "initrd": m.Boot.Initrds, "disk": disks(m)} {
+	for what, paths := range map[string][]string{"kernel": {m.Boot.Kernel}, "initrd": slices.Concat(m.Boot.Initrds, m.Boot.Seed), "disk": disks(m)} {
 		for _, path := range paths {
 			if path == "" {
 				continue

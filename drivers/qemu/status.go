@@ -128,8 +128,6 @@ const settleLimit = time.Second
 // Stopped, Running, or Unknown if something holds the machine's lock or listens
 // in its place, and nothing can be proven to be its process.
 func find(ctx context.Context, m drivers.Machine) (run, drivers.State, error) {
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
 	for limit := time.Now().Add(settleLimit); ; {
 		if r, ok := recorded(m); ok {
 			return r, drivers.Running, nil
@@ -158,10 +156,13 @@ func find(ctx context.Context, m drivers.Machine) (run, drivers.State, error) {
 		select {
 		case <-ctx.Done():
 			return run{}, "", ctx.Err()
-		case <-tick.C:
+		case <-time.After(settleStep):
 		}
 	}
 }
+
+// settleStep is how often a machine is looked at that is on its way up or down.
+const settleStep = 10 * time.Millisecond
 
 // recorded gives the recorded process if it is proven to run.
 func recorded(m drivers.Machine) (run, bool) {
