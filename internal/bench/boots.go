@@ -34,8 +34,10 @@ func measureBoots(ctx context.Context, l lkup, r *report, rounds int) (err error
 		return err
 	}
 	defer func() { err = errors.Join(err, down()) }()
+	kept := keepSeeds(l)
 	// The first one downloads and builds.
-	if _, _, err := l.run(ctx, project, "apply", "-y"); err != nil {
+	_, _, err = l.run(ctx, project, "apply", "-y")
+	if err := errors.Join(err, kept()); err != nil {
 		return err
 	}
 	same, err := capture(l)
@@ -178,6 +180,50 @@ func capture(l lkup) (machine, error) {
 		return machine{}, err
 	}
 	return m, sameFolders(filepath.Join(l.dir, "r"), filepath.Join(l.dir, "q"))
+}
+
+// keepSeeds links each initrd with a seed in it to where capture looks for it,
+// for lkup takes it away as soon as the machine runs. The function it returns
+// ends that.
+func keepSeeds(l lkup) func() error {
+	done, failed := make(chan struct{}), make(chan error, 1)
+	go func() {
+		look := time.NewTicker(time.Millisecond)
+		defer look.Stop()
+		for {
+			select {
+			case <-done:
+				failed <- nil
+				return
+			case <-look.C:
+				if err := linkSeeds(l.dir); err != nil {
+					failed <- err
+					return
+				}
+			}
+		}
+	}()
+	return func() error {
+		close(done)
+		return <-failed
+	}
+}
+
+func linkSeeds(dir string) error {
+	seeds, err := filepath.Glob(filepath.Join(dir, "r", "*", "*", "seeded.img"))
+	if err != nil {
+		return err
+	}
+	for _, seed := range seeds {
+		kept := filepath.Join(dir, "q", strings.TrimPrefix(seed, filepath.Join(dir, "r")))
+		if err := os.MkdirAll(filepath.Dir(kept), 0o700); err != nil {
+			return err
+		}
+		if err := os.Link(seed, kept); err != nil && !errors.Is(err, os.ErrExist) && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
 }
 
 var openSocket = regexp.MustCompile(`,fd=([0-9]+)`)
