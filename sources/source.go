@@ -5,6 +5,7 @@ package sources
 
 import (
 	"context"
+	"errors"
 	"regexp"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -38,6 +39,17 @@ type Source interface {
 	// not here already. It fails rather than give files of another digest.
 	Fetch(ctx context.Context, img spec.Image, d Digest, report Report) (Artifact, error)
 }
+
+// Storer is a Source, or Components, that fetches from elsewhere and can say
+// what is here already. Those that only read local files need not be one.
+type Storer interface {
+	// Stored reports whether Fetch, or Image, of d needs no network.
+	Stored(d Digest) bool
+}
+
+// ErrOffline is wrapped by the errors of those who would need the network to
+// resolve or to fetch, and were told to do without.
+var ErrOffline = errors.New("the network may not be used")
 
 // Artifact is the files of a digest. They are shared by all VMs and read-only.
 type Artifact struct {

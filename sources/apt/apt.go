@@ -35,6 +35,9 @@ type Settings struct {
 	Now func() time.Time
 	// Etc is the folder of the host's package sources; empty means /etc/apt.
 	Etc string
+	// Offline makes every call that would ask the archive a
+	// [sources.ErrOffline].
+	Offline bool
 }
 
 // Components gives packages as components. It implements [sources.Components].
@@ -51,7 +54,7 @@ func New(settings Settings) *Components {
 	}
 	return &Components{
 		store: settings.Store,
-		host:  host{store: settings.Store, now: settings.Now, etc: etc},
+		host:  host{store: settings.Store, now: settings.Now, etc: etc, offline: settings.Offline},
 	}
 }
 
@@ -138,6 +141,29 @@ func (c *Components) Image(ctx context.Context, ref, arch string, d sources.Dige
 	return image, nil
 }
 
+// Stored reports whether the component of d is unpacked here, or its packages
+// are. It implements [sources.Storer].
+func (c *Components) Stored(d sources.Digest) bool { return c.stored(d, componentFormat) }
+
+func (c *Components) stored(d sources.Digest, format string) bool {
+	m, err := c.manifest(d)
+	if err != nil {
+		return false
+	}
+	if _, ok := c.store.Built(store.Key(format, string(d))); ok {
+		return true
+	}
+	return len(c.missing(m)) == 0
+}
+
+// missing are the packages of m that are not here.
+func (c *Components) missing(m manifest) []Package {
+	return slices.DeleteFunc(slices.Clone(m.Packages), func(p Package) bool {
+		_, ok := c.store.Blob(p.Digest())
+		return ok
+	})
+}
+
 func (c *Components) manifest(d sources.Digest) (manifest, error) {
 	content, err := c.store.Get(d)
 	if err != nil {
@@ -153,10 +179,7 @@ func (c *Components) manifest(d sources.Digest) (manifest, error) {
 // download brings all packages of m into the store. If the archive no longer
 // has one, the pin is dropped, so that the next run pins what it has now.
 func (c *Components) download(ctx context.Context, ref, arch string, m manifest, circumstances []string, report sources.Report) error {
-	missing := slices.DeleteFunc(slices.Clone(m.Packages), func(p Package) bool {
-		_, ok := c.store.Blob(p.Digest())
-		return ok
-	})
+	missing := c.missing(m)
 	if len(missing) == 0 {
 		return nil
 	}

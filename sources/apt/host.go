@@ -58,9 +58,10 @@ func quote(arg string) string {
 
 // host runs the host's apt on private lists, one directory per architecture.
 type host struct {
-	store *store.Store
-	now   func() time.Time
-	etc   string
+	store   *store.Store
+	now     func() time.Time
+	etc     string
+	offline bool
 }
 
 func (h host) dir(arch string) string { return filepath.Join(h.store.Dir("apt"), arch) }
@@ -80,6 +81,9 @@ func (h host) locked(ctx context.Context, arch string, do func() error) error {
 // itself has installed.
 func (h host) closure(ctx context.Context, arch string, names []string) ([]Package, error) {
 	var packages []Package
+	if h.offline {
+		return nil, fmt.Errorf("it was not resolved on this host yet: %w", sources.ErrOffline)
+	}
 	err := h.locked(ctx, arch, func() error {
 		if err := h.freshLists(ctx, arch); err != nil {
 			return err
@@ -138,6 +142,9 @@ func (h host) forgetLists(arch string) error {
 // lists; the store checks them against what was resolved.
 func (h host) download(ctx context.Context, arch string, packages []Package, report sources.Report) error {
 	wanted, keys := map[sources.Digest]Package{}, []string{"apt download"}
+	if h.offline {
+		return fmt.Errorf("%d packages are not here: %w", len(packages), sources.ErrOffline)
+	}
 	for _, p := range packages {
 		wanted[p.Digest()] = p
 		keys = append(keys, p.SHA256)

@@ -63,6 +63,9 @@ func (k *Kernel) Resolve(ctx context.Context, ref, arch string) (sources.Digest,
 	}, k.modules...)
 }
 
+// Stored is [Components.Stored] of a kernel.
+func (k *Kernel) Stored(d sources.Digest) bool { return k.apt.stored(d, kernelFormat) }
+
 func (k *Kernel) packages(ctx context.Context, arch string) ([]Package, error) {
 	var problems []error
 	for _, name := range metaPackages(arch) {

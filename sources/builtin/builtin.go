@@ -58,6 +58,18 @@ func (c Components) Image(ctx context.Context, ref, arch string, d sources.Diges
 	}
 }
 
+// Stored reports whether d is this lkup's init, which is always here, or a
+// kernel that is. It implements [sources.Storer].
+func (c Components) Stored(d sources.Digest) bool {
+	for _, arch := range []string{"amd64", "arm64"} {
+		if _, own, err := c.program(arch); err == nil && own == d {
+			return true
+		}
+	}
+	kernel, ok := c.Kernel.(sources.Storer)
+	return ok && kernel.Stored(d)
+}
+
 func unknown(ref string) error {
 	return fmt.Errorf("no component %q: there is %s and %s", ref, refInit, refKernel)
 }

@@ -47,6 +47,16 @@ func Source(t *testing.T, c SourceCase) {
 		d := resolve(t, source, img)
 		checkArtifact(t, fetch(t, source, img, d), d)
 	})
+	t.Run("what was fetched is stored", func(t *testing.T) {
+		source, img := c.New(t)
+		storer, ok := source.(sources.Storer)
+		if !ok {
+			return
+		}
+		d := resolve(t, source, img)
+		fetch(t, source, img, d)
+		checkStored(t, storer, d)
+	})
 	t.Run("many may fetch at once", func(t *testing.T) {
 		source, img := c.New(t)
 		d := resolve(t, source, img)
@@ -94,6 +104,19 @@ func Source(t *testing.T, c SourceCase) {
 				t.Errorf("want an error with %q, got %v", want, err)
 			}
 		})
+	}
+}
+
+// checkStored is the contract of [sources.Storer], after d was fetched.
+func checkStored(t *testing.T, storer sources.Storer, d sources.Digest) {
+	t.Helper()
+	if !storer.Stored(d) {
+		t.Errorf("%s was fetched and is not stored", d)
+	}
+	for _, other := range []sources.Digest{"", "sha256:..", sources.Digest("sha256:" + strings.Repeat("0", 64))} {
+		if storer.Stored(other) {
+			t.Errorf("%q is stored", other)
+		}
 	}
 }
 
@@ -195,6 +218,9 @@ func Components(t *testing.T, c ComponentsCase) {
 			}
 			checkImage(t, image.value, c)
 			checkImage(t, image.value, c)
+		}
+		if storer, ok := components.(sources.Storer); ok {
+			checkStored(t, storer, d)
 		}
 	})
 	t.Run("another digest is refused", func(t *testing.T) {
