@@ -244,16 +244,9 @@ func (b *Builder) Fetch(ctx context.Context, img spec.Image, d sources.Digest, r
 	if artifact, ok := b.stored(d); ok {
 		return artifact, nil
 	}
-	r, err := b.read(ctx, img)
+	r, err := b.readAgain(ctx, img, d)
 	if err != nil {
 		return sources.Artifact{}, err
-	}
-	now, err := r.digest()
-	if err != nil {
-		return sources.Artifact{}, err
-	}
-	if now != d {
-		return sources.Artifact{}, fmt.Errorf("build %s: its files changed while lkup was at work; run the command again", img.Address)
 	}
 	if err := b.build(ctx, r, d, report); err != nil {
 		return sources.Artifact{}, fmt.Errorf("build %s: %w", img.Address, err)
@@ -263,6 +256,19 @@ func (b *Builder) Fetch(ctx context.Context, img spec.Image, d sources.Digest, r
 		return sources.Artifact{}, fmt.Errorf("build %s: the image store lost a part of it; run the command again", img.Address)
 	}
 	return artifact, nil
+}
+
+// readAgain reads what d was resolved from.
+func (b *Builder) readAgain(ctx context.Context, img spec.Image, d sources.Digest) (recipe, error) {
+	r, err := b.read(ctx, img)
+	if err != nil {
+		return recipe{}, err
+	}
+	now, err := r.digest()
+	if err == nil && now != d {
+		err = fmt.Errorf("build %s: its files changed while lkup was at work; run the command again", img.Address)
+	}
+	return r, err
 }
 
 func (b *Builder) build(ctx context.Context, r recipe, d sources.Digest, report sources.Report) error {

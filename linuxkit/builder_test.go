@@ -55,6 +55,7 @@ type entry struct {
 	name, content string
 	kind          byte // tar.TypeReg if 0
 	mode          int64
+	xattr         string // security.capability
 }
 
 // shelf is a source of components that counts how often one is opened. Its
@@ -128,6 +129,9 @@ func tarOf(t *testing.T, entries []entry) string {
 	w := tar.NewWriter(&out)
 	for _, e := range entries {
 		h := tar.Header{Name: e.name, Typeflag: e.kind, Mode: e.mode}
+		if e.xattr != "" {
+			h.PAXRecords = map[string]string{"SCHILY.xattr.security.capability": e.xattr}
+		}
 		if e.kind == 0 {
 			h.Typeflag, h.Size = tar.TypeReg, int64(len(e.content))
 		} else {

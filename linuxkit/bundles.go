@@ -22,7 +22,8 @@ func (r recipe) bundles(components map[string]component) ([]segment, error) {
 			if s.name != services {
 				dir = fmt.Sprintf("containers/%s/%03d-%s", s.name, i, c.Name)
 			}
-			segments, err := r.bundle(dir, c, components[c.Image.Text], ids, images)
+			from := originOf(c.Image, fmt.Sprintf("%s[%d]", s.name, i))
+			segments, err := r.bundle(dir, c, components[c.Image.Text], from, ids, images)
 			if err != nil {
 				return nil, fmt.Errorf("%s: %s[%d] (%s): %w", c.At, s.name, i, c.Name, err)
 			}
@@ -32,7 +33,7 @@ func (r recipe) bundles(components map[string]component) ([]segment, error) {
 	return list, nil
 }
 
-func (r recipe) bundle(dir string, c container, from component, ids map[string]uint32, images map[string]string) ([]segment, error) {
+func (r recipe) bundle(dir string, c container, from component, as origin, ids map[string]uint32, images map[string]string) ([]segment, error) {
 	config, err := from.image.ConfigFile()
 	if err != nil {
 		return nil, err
@@ -61,24 +62,26 @@ func (r recipe) bundle(dir string, c container, from component, ids map[string]u
 	}
 	var list []segment
 	if !repeated {
-		list = append(list, from.segment(image))
+		list = append(list, from.segment(image, as))
 	}
 	ownRoot := image == dir+"/rootfs"
 	return append(list, segment{
-		key:  store.Key(format, "bundle", dir, string(configJSON), string(runtimeJSON), fmt.Sprint(readonly, ownRoot)),
-		what: dir,
-		write: func(a *archive) error {
+		key:    store.Key(format, "bundle", dir, string(configJSON), string(runtimeJSON), fmt.Sprint(readonly, ownRoot)),
+		what:   dir,
+		origin: as,
+		write: func(a archive) error {
 			return writeBundle(a, dir, configJSON, runtimeJSON, readonly, ownRoot)
 		},
 	}), nil
 }
 
 // segment is the files of a container's image below a folder of the guest.
-func (c component) segment(folder string) segment {
+func (c component) segment(folder string, as origin) segment {
 	return segment{
-		key:  store.Key(format, "image", string(c.digest), folder),
-		what: c.ref,
-		write: func(a *archive) error {
+		key:    store.Key(format, "image", string(c.digest), folder),
+		what:   c.ref,
+		origin: as,
+		write: func(a archive) error {
 			entries, err := c.tree.place(c.tree.linksIntoUsr())
 			if err != nil {
 				return err
@@ -90,27 +93,27 @@ func (c component) segment(folder string) segment {
 
 // writeBundle writes what init and runc read, and the folders that they mount
 // on. ownRoot says that the image's files lie in rootfs.
-func writeBundle(a *archive, dir string, config, runtime []byte, readonly, ownRoot bool) error {
+func writeBundle(a archive, dir string, config, runtime []byte, readonly, ownRoot bool) error {
 	parts := strings.Split(dir, "/")
 	for i := range parts {
-		if err := a.dir(strings.Join(parts[:i+1], "/")); err != nil {
+		if err := addDir(a, strings.Join(parts[:i+1], "/")); err != nil {
 			return err
 		}
 	}
-	if err := a.file(dir+"/config.json", config); err != nil {
+	if err := addFile(a, dir+"/config.json", config); err != nil {
 		return err
 	}
 	if !readonly {
-		if err := a.dir(dir + "/tmp"); err != nil {
+		if err := addDir(a, dir+"/tmp"); err != nil {
 			return err
 		}
 	}
 	if !ownRoot {
-		if err := a.dir(dir + "/rootfs"); err != nil {
+		if err := addDir(a, dir+"/rootfs"); err != nil {
 			return err
 		}
 	}
-	return a.file(dir+"/runtime.json", runtime)
+	return addFile(a, dir+"/runtime.json", runtime)
 }
 
 // configLabel holds a component's own settings, as JSON or YAML.

@@ -6,19 +6,21 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"os"
 	"path"
 	"strings"
 	"time"
 )
 
-// archive writes the cpio format that the kernel unpacks, "newc", documented
+// cpioArchive writes the format that the kernel unpacks, "newc", documented
 // in the kernel's Documentation/driver-api/early-userspace/buffer-format.rst.
-// Equal entries give equal bytes.
-type archive struct {
+type cpioArchive struct {
 	w     *bufio.Writer
 	inode uint32
 	err   error
+}
+
+func newCpio(w io.Writer) *cpioArchive {
+	return &cpioArchive{w: bufio.NewWriterSize(w, 1<<18), inode: firstInode}
 }
 
 // Bits of a mode, from stat(2).
@@ -34,22 +36,9 @@ const (
 // firstInode is LinuxKit's.
 const firstInode = 721
 
-// fixedTime is the time of everything that is made up here, as in LinuxKit:
-// 2017-04-18T16:30:00Z.
-const fixedTime = 1492533000
-
-// writeArchive makes a file with the entries that write adds.
-func writeArchive(name string, write func(*archive) error) error {
-	file, err := os.Create(name)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = file.Close() }()
-	a := &archive{w: bufio.NewWriterSize(file, 1<<18), inode: firstInode}
-	if err := write(a); err != nil {
-		return err
-	}
-	// Every part is padded to 4, so that one archive may follow another.
+// close ends the archive. Every part is padded to 4, so that one archive may
+// follow another.
+func (a *cpioArchive) close() error {
 	a.header("TRAILER!!!", 0, tar.Header{ModTime: time.Unix(0, 0)}, 0, 1)
 	if a.err != nil {
 		return a.err
@@ -57,26 +46,10 @@ func writeArchive(name string, write func(*archive) error) error {
 	return a.w.Flush()
 }
 
-// dir, file and symlink add what is made up here.
-func (a *archive) dir(name string) error {
-	return a.add(tar.Header{Typeflag: tar.TypeDir, Name: name, Mode: 0o755}, nil)
-}
-
-func (a *archive) file(name string, content []byte) error {
-	header := tar.Header{Typeflag: tar.TypeReg, Name: name, Mode: 0o644, Size: int64(len(content))}
-	return a.add(header, strings.NewReader(string(content)))
-}
-
-func (a *archive) symlink(name, target string) error {
-	return a.add(tar.Header{Typeflag: tar.TypeSymlink, Name: name, Linkname: target, Mode: 0o777}, nil)
-}
-
 // add writes one entry. Hard links become relative symbolic ones, as in
 // LinuxKit: the format has no links across archives.
-func (a *archive) add(h tar.Header, content io.Reader) error {
-	if h.ModTime.IsZero() {
-		h.ModTime = time.Unix(fixedTime, 0)
-	}
+func (a *cpioArchive) add(h tar.Header, content io.Reader) error {
+	h.ModTime = timeOf(h)
 	permissions := uint32(h.Mode) & 0o7777
 	switch h.Typeflag {
 	case tar.TypeReg:
@@ -99,7 +72,7 @@ func (a *archive) add(h tar.Header, content io.Reader) error {
 	return a.err
 }
 
-func (a *archive) regular(h tar.Header, permissions uint32, content io.Reader) error {
+func (a *cpioArchive) regular(h tar.Header, permissions uint32, content io.Reader) error {
 	if h.Size > math.MaxUint32 {
 		return fmt.Errorf("%s: %d bytes are more than an initrd can hold", h.Name, h.Size)
 	}
@@ -112,7 +85,7 @@ func (a *archive) regular(h tar.Header, permissions uint32, content io.Reader) e
 }
 
 // entry writes what has no content but perhaps a link's target.
-func (a *archive) entry(name string, mode uint32, h tar.Header, target string) {
+func (a *cpioArchive) entry(name string, mode uint32, h tar.Header, target string) {
 	links := 1
 	if mode&0o170000 == modeDir {
 		links = 2
@@ -123,7 +96,7 @@ func (a *archive) entry(name string, mode uint32, h tar.Header, target string) {
 }
 
 // header writes 110 bytes and the name, padded to 4.
-func (a *archive) header(name string, mode uint32, h tar.Header, size int64, links int) {
+func (a *cpioArchive) header(name string, mode uint32, h tar.Header, size int64, links int) {
 	const major, minor, check = 3, 1, 0
 	mtime := uint32(max(0, min(h.ModTime.Unix(), math.MaxUint32)))
 	a.write(fmt.Sprintf("070701%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%s\x00",
@@ -133,14 +106,14 @@ func (a *archive) header(name string, mode uint32, h tar.Header, size int64, lin
 	a.inode++
 }
 
-func (a *archive) write(text string) {
+func (a *cpioArchive) write(text string) {
 	if a.err == nil {
 		_, a.err = a.w.WriteString(text)
 	}
 }
 
 // padAfter fills up to a multiple of 4 after n bytes that began at one.
-func (a *archive) padAfter(n int64) { a.write("\x00\x00\x00"[:(4-n%4)%4]) }
+func (a *cpioArchive) padAfter(n int64) { a.write("\x00\x00\x00"[:(4-n%4)%4]) }
 
 func relativeLink(name, target string) string {
 	up := strings.Repeat("../", strings.Count(path.Clean(name), "/"))

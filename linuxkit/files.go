@@ -66,7 +66,7 @@ func source(project fs.FS, folder string, f file) ([]byte, error) {
 // writeFiles writes the files section. Folders above a file that no entry
 // names get its owner, and its mode with the right to enter wherever it has
 // the right to do anything, as in LinuxKit.
-func writeFiles(a *archive, files []file, contents [][]byte, usr []string, ids map[string]uint32) error {
+func writeFiles(a archive, files []file, contents [][]byte, usr []string, ids map[string]uint32) error {
 	made := map[string]bool{}
 	for i, f := range files {
 		if contents[i] == nil {
@@ -77,6 +77,7 @@ func writeFiles(a *archive, files []file, contents [][]byte, usr []string, ids m
 			return err
 		}
 		h.Size = int64(len(contents[i]))
+		h.PAXRecords = origin{filesSource, fmt.Sprintf("files[%d]", i)}.records()
 		h = intoUsr(h, usr)
 		if err := parents(a, h, made); err != nil {
 			return err
@@ -108,7 +109,7 @@ func (f file) header(ids map[string]uint32) (tar.Header, error) {
 	return h, nil
 }
 
-func parents(a *archive, h tar.Header, made map[string]bool) error {
+func parents(a archive, h tar.Header, made map[string]bool) error {
 	mode := h.Mode
 	for _, class := range []int64{0o100, 0o010, 0o001} {
 		if mode&(class*7) != 0 {
@@ -122,7 +123,7 @@ func parents(a *archive, h tar.Header, made map[string]bool) error {
 			continue
 		}
 		made[name] = true
-		dir := tar.Header{Typeflag: tar.TypeDir, Name: name, Mode: mode, Uid: h.Uid, Gid: h.Gid}
+		dir := tar.Header{Typeflag: tar.TypeDir, Name: name, Mode: mode, Uid: h.Uid, Gid: h.Gid, PAXRecords: h.PAXRecords}
 		if err := a.add(dir, nil); err != nil {
 			return err
 		}

@@ -71,3 +71,20 @@ func limit(text string) (uint64, error) {
 	}
 	return strconv.ParseUint(text, 10, 64)
 }
+
+// expandedRef is ref as LinuxKit records it: with the registry and the
+// library that a plain name leaves out. Refs of other schemes stay.
+func expandedRef(ref string) string {
+	first, rest, path := strings.Cut(ref, "/")
+	scheme, _, _ := strings.Cut(first, ":")
+	switch {
+	case slices.Contains([]string{"apt", "builtin", "oci-layout", "docker-archive", "file"}, scheme):
+		return ref
+	case !path:
+		return "docker.io/library/" + ref
+	case strings.Contains(rest, "/") || strings.ContainsAny(first, ".:") || first == "localhost":
+		return ref
+	default:
+		return "docker.io/" + ref
+	}
+}

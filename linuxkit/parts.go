@@ -28,9 +28,10 @@ const (
 // segment is a part of the initrd: an archive of its own, kept by a key that
 // says all that decides it.
 type segment struct {
-	key   sources.Digest
-	what  string
-	write func(*archive) error
+	key    sources.Digest // says nothing of origin, which no initrd holds
+	what   string
+	origin origin
+	write  func(archive) error
 }
 
 // component is an image of the template, opened.
@@ -70,7 +71,7 @@ func (b *Builder) segment(ctx context.Context, s segment, report sources.Report)
 		if report != nil {
 			report(sources.Progress{What: "pack " + s.what})
 		}
-		return writeArchive(filepath.Join(dir, segmentFile), s.write)
+		return writeSegment(filepath.Join(dir, segmentFile), s.write)
 	})
 	if err != nil {
 		return fmt.Errorf("%s: %w", s.what, err)
@@ -139,12 +140,17 @@ func (r recipe) cmdline() string {
 	return "console=" + console + " quiet cryptomgr.notests noreplace-smp panic=-1"
 }
 
+// binary is the name of the kernel in its component.
+func (k kernel) binary() string {
+	if k.Binary == "" {
+		return "kernel"
+	}
+	return k.Binary
+}
+
 // kernel stores the kernel in the form that boots fastest.
 func (b *Builder) kernel(ctx context.Context, r recipe, c component, report sources.Report) (sources.Digest, error) {
-	binary := r.template.Kernel.Binary
-	if binary == "" {
-		binary = "kernel"
-	}
+	binary := r.template.Kernel.binary()
 	key := store.Key(format, "kernel", string(c.digest), binary)
 	_, err := b.Store.Build(ctx, key, func(dir string) error {
 		if report != nil {
@@ -196,7 +202,7 @@ func (r recipe) segments(components map[string]component) ([]segment, error) {
 	usr := r.usrLinks(components)
 	list := r.modules(components, usr)
 	withRunc := false
-	for _, ref := range r.template.Init {
+	for i, ref := range r.template.Init {
 		c := components[ref.Text]
 		entries, err := c.tree.place(usr)
 		if err != nil {
@@ -204,9 +210,10 @@ func (r recipe) segments(components map[string]component) ([]segment, error) {
 		}
 		withRunc = withRunc || has(entries, runcPaths...)
 		list = append(list, segment{
-			key:  store.Key(format, "init", string(c.digest), strings.Join(usr, " ")),
-			what: c.ref,
-			write: func(a *archive) error {
+			key:    store.Key(format, "init", string(c.digest), strings.Join(usr, " ")),
+			what:   c.ref,
+			origin: originOf(ref, fmt.Sprintf("init[%d]", i)),
+			write: func(a archive) error {
 				return c.tree.unpack(a, "", entries, true)
 			},
 		})
@@ -253,9 +260,10 @@ func (r recipe) modules(components map[string]component, usr []string) []segment
 	}
 	c := components[r.template.Kernel.Image.Text]
 	return []segment{{
-		key:  store.Key(format, "modules", string(c.digest), name, strings.Join(usr, " ")),
-		what: c.ref,
-		write: func(a *archive) error {
+		key:    store.Key(format, "modules", string(c.digest), name, strings.Join(usr, " ")),
+		what:   c.ref,
+		origin: originOf(r.template.Kernel.Image, kernelLocation),
+		write: func(a archive) error {
 			content, err := c.read(name)
 			if err != nil {
 				return err
@@ -266,7 +274,7 @@ func (r recipe) modules(components map[string]component, usr []string) []segment
 }
 
 // unpackTar writes the entries of a tar at the root.
-func unpackTar(a *archive, content []byte, usr []string) error {
+func unpackTar(a archive, content []byte, usr []string) error {
 	entries := tar.NewReader(bytes.NewReader(content))
 	made := map[string]bool{}
 	for {
@@ -301,7 +309,7 @@ func (r recipe) files(usr []string) segment {
 		h, _ := f.header(ids)
 		inputs = append(inputs, fmt.Sprint(h.Typeflag, h.Mode, h.Uid, h.Gid, r.contents[i] != nil), h.Name, h.Linkname, string(r.contents[i]))
 	}
-	return segment{key: store.Key(inputs...), what: "files", write: func(a *archive) error {
+	return segment{key: store.Key(inputs...), what: "files", write: func(a archive) error {
 		return writeFiles(a, r.template.Files, r.contents, usr, ids)
 	}}
 }

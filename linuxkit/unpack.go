@@ -25,7 +25,7 @@ var replaced = []string{
 
 // unpack writes the files of a component below prefix: folders first, so that
 // every file finds its own, then the rest in the order of the layers.
-func (t *tree) unpack(a *archive, prefix string, entries map[string]placed, inRoot bool) error {
+func (t *tree) unpack(a archive, prefix string, entries map[string]placed, inRoot bool) error {
 	entries = without(entries, replaced)
 	for _, folder := range folders(entries, prefix) {
 		entry, ok := entries[inside(folder, prefix)]
@@ -112,18 +112,18 @@ func inside(folder, prefix string) string {
 
 // touch writes what every component has in LinuxKit. In the guest's root,
 // resolv.conf is where init keeps it.
-func touch(a *archive, prefix string, entries map[string]placed, inRoot bool) error {
+func touch(a archive, prefix string, entries map[string]placed, inRoot bool) error {
 	at := func(name string) string { return path.Join(prefix, name) }
 	for _, name := range []string{"dev", "dev/pts", "dev/shm", "etc"} {
-		if err := a.dir(at(name)); err != nil {
+		if err := addDir(a, at(name)); err != nil {
 			return err
 		}
 	}
-	if err := a.file(at("etc/hosts"), []byte(hosts)); err != nil {
+	if err := addFile(a, at("etc/hosts"), []byte(hosts)); err != nil {
 		return err
 	}
 	if !has(entries, "etc/mtab") {
-		if err := a.symlink(at("etc/mtab"), "/proc/mounts"); err != nil {
+		if err := addSymlink(a, at("etc/mtab"), "/proc/mounts"); err != nil {
 			return err
 		}
 	}
@@ -131,16 +131,16 @@ func touch(a *archive, prefix string, entries map[string]placed, inRoot bool) er
 		return err
 	}
 	for _, name := range []string{"proc", "sys"} {
-		if err := a.dir(at(name)); err != nil {
+		if err := addDir(a, at(name)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func resolvConf(a *archive, name string, inRoot bool) error {
+func resolvConf(a archive, name string, inRoot bool) error {
 	if inRoot {
-		return a.symlink(name, "/run/resolvconf/resolv.conf")
+		return addSymlink(a, name, "/run/resolvconf/resolv.conf")
 	}
-	return a.file(name, []byte("\n# no resolv.conf configured\n"))
+	return addFile(a, name, []byte("\n# no resolv.conf configured\n"))
 }
