@@ -25,7 +25,7 @@ func FuzzRead(f *testing.F) {
 	}
 	f.Add(content)
 	f.Add(content[:len(content)/2])
-	for _, seed := range []string{"", "{}", "null", `{"format_version": 99}`, `{"format_version": 1, "instances": {"": null}}`, `{"format_version": 1, "id": "../../x"}`} {
+	for _, seed := range []string{"", "{}", "null", `{"format_version": 99}`, `{"format_version": 1, "instances": {"": null}}`, `{"format_version": 1, "id": "../../x"}`, `{"format_version": 1, "id": ""}`, `{"format_version": 1, "id": "0123abcd0"}`} {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, content []byte) {

@@ -155,6 +155,7 @@ func TestALockThatIsNotFreedInTimeIsNotTaken(t *testing.T) {
 func TestStatesThatCannotBeReadAreNotOverwritten(t *testing.T) {
 	for _, tt := range []struct{ name, content, says string }{
 		{"newer format", `{"format_version": 99}`, "newer lkup"},
+		{"the next format", fmt.Sprintf(`{"format_version": %d}`, state.FormatVersion+1), "newer lkup"},
 		{"no JSON", `{"format_ver`, "state.json.backup"},
 		{"empty", ``, "state.json.backup"},
 		{"wrong type", `{"format_version": 1, "instances": 3}`, "state.json.backup"},
@@ -284,5 +285,31 @@ func TestForgetAndRemoveLeaveNothing(t *testing.T) {
 	left, err := os.ReadDir(paths.Dir)
 	if err != nil || len(left) != 1 || left[0].Name() != "lock" {
 		t.Fatalf("left: %v, %v", left, err)
+	}
+}
+
+func TestAVolumeIsRememberedWhenTheLastMachineIsGone(t *testing.T) {
+	paths := stackIn(t.TempDir())
+	store := lock(t, paths)
+	volume := state.Volume{Address: "volume.data", ID: "000000aa", Format: "raw"}
+	if err := store.PutVolume(volume); err != nil {
+		t.Fatal(err)
+	}
+	disk := filepath.Join(paths.Volume(volume.ID), "disk.raw")
+	if err := os.WriteFile(disk, []byte("precious"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := store.UnmakeVolume(volume); err == nil {
+		t.Error("the directory of a recorded volume was to be removed")
+	}
+	if err := errors.Join(store.Remove(), store.Close()); err != nil {
+		t.Fatal(err)
+	}
+	known, err := state.Read(paths)
+	if err != nil || known.Volumes["volume.data"].ID != volume.ID {
+		t.Errorf("known now: %+v, %v", known.Volumes, err)
+	}
+	if content, err := os.ReadFile(disk); err != nil || string(content) != "precious" {
+		t.Errorf("its disk: %q, %v", content, err)
 	}
 }
