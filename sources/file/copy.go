@@ -5,24 +5,21 @@ import (
 	"fmt"
 	"os"
 
+	"github.com/lkup/lkup/sources/disk"
 	"github.com/lkup/lkup/sources/store"
 )
 
 // DiskFormat reads what a disk is from its header: raw or qcow2. It refuses one
-// that names other files of the host.
+// that names other files of the host, or is packed.
 func DiskFormat(path string) (string, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return "", err
-	}
-	if !info.Mode().IsRegular() {
-		return "", fmt.Errorf("%s is no regular file", path)
-	}
-	kind, err := diskFormat(path)
+	header, err := disk.Look(path)
 	if err != nil {
 		return "", fmt.Errorf("%s: %w", path, err)
 	}
-	return kind, nil
+	if !header.Ready() {
+		return "", fmt.Errorf("%s is %s, and a volume is raw or qcow2; unpack or convert it first: qemu-img convert -O qcow2 IN OUT", path, header)
+	}
+	return header.Format, nil
 }
 
 // Copier copies disks, sharing their blocks where the file system can. It has no

@@ -20,6 +20,7 @@ import (
 	"strings"
 
 	"github.com/lkup/lkup/sources"
+	"github.com/lkup/lkup/sources/disk"
 	"github.com/lkup/lkup/sources/store"
 	"github.com/lkup/lkup/spec"
 )
@@ -29,13 +30,15 @@ type Source struct {
 	Store *store.Store
 	Dir   string // the project's directory; relative refs are below it
 	Arch  string // GOARCH of the guests
+	// Limits bound what packed disks become; the zero value is good.
+	Limits disk.Limits
 }
 
 const format = "file/1"
 
 // parts are the files of an image.
 type parts struct {
-	disk, diskFormat        string // or:
+	disk                    string // or:
 	kernel, initrd, cmdline string // cmdline may be empty
 }
 
@@ -81,11 +84,10 @@ func (s Source) find(img spec.Image) (parts, error) {
 	}
 	info, err := os.Stat(path)
 	if err == nil && info.Mode().IsRegular() {
-		kind, err := diskFormat(path)
-		if err != nil {
+		if _, err := disk.Look(path); err != nil {
 			return parts{}, fmt.Errorf("%s: %s: %w", img.Address, ref, err)
 		}
-		return parts{disk: path, diskFormat: kind}, nil
+		return parts{disk: path}, nil
 	}
 	if err == nil && !info.IsDir() {
 		return parts{}, fmt.Errorf("%s: %s is neither a file nor a prefix of files", img.Address, ref)
@@ -169,11 +171,10 @@ func (s Source) fetch(ctx context.Context, img spec.Image, d sources.Digest, rep
 		return sources.Artifact{}, err
 	}
 	if found.disk != "" {
-		path, err := s.copy(ctx, found.disk, d, report)
-		if err != nil {
+		if _, err := s.copy(ctx, found.disk, d, report); err != nil {
 			return sources.Artifact{}, err
 		}
-		return s.disk(d, path)
+		return s.disks().Artifact(ctx, d, report)
 	}
 	r, files, err := s.record(found)
 	if err != nil {
@@ -199,10 +200,7 @@ func (s Source) fetch(ctx context.Context, img spec.Image, d sources.Digest, rep
 
 // stored is the artifact of d, if all of it is here.
 func (s Source) stored(d sources.Digest) (sources.Artifact, bool) {
-	path, ok := s.Store.Blob(d)
-	if !ok {
-		return sources.Artifact{}, false
-	}
+	path, _ := s.Store.Blob(d)
 	if r, ok := readRecord(path); ok {
 		kernel, there := s.Store.Blob(r.Kernel)
 		initrd, too := s.Store.Blob(r.Initrd)
@@ -210,8 +208,18 @@ func (s Source) stored(d sources.Digest) (sources.Artifact, bool) {
 			Digest: d, Arch: s.Arch, Kernel: kernel, Initrds: []string{initrd}, Cmdline: r.Cmdline,
 		}, there && too
 	}
-	artifact, err := s.disk(d, path)
-	return artifact, err == nil
+	return s.disks().Open(d)
+}
+
+// Stored reports whether d can be had without the files that it was made of.
+func (s Source) Stored(d sources.Digest) bool {
+	if path, ok := s.Store.Blob(d); ok {
+		if _, isRecord := readRecord(path); isRecord {
+			_, whole := s.stored(d)
+			return whole
+		}
+	}
+	return s.disks().Stored(d)
 }
 
 func readRecord(path string) (record, bool) {
@@ -228,13 +236,9 @@ func readRecord(path string) (record, bool) {
 	return r, json.Unmarshal(content, &r) == nil && r.Format == format
 }
 
-// disk checks the header again, of the file that will be used.
-func (s Source) disk(d sources.Digest, path string) (sources.Artifact, error) {
-	kind, err := diskFormat(path)
-	if err != nil {
-		return sources.Artifact{}, err
-	}
-	return sources.Artifact{Digest: d, Arch: s.Arch, Disk: path, DiskFormat: kind}, nil
+// disks check the header again, of the file that will be used.
+func (s Source) disks() disk.Images {
+	return disk.Images{Store: s.Store, Arch: s.Arch, Limits: s.Limits}
 }
 
 func (s Source) copy(ctx context.Context, from string, d sources.Digest, report sources.Report) (string, error) {
