@@ -43,6 +43,7 @@ const format = "linuxkit/1"
 
 // recipe is everything that decides an image.
 type recipe struct {
+	name     string // of the template, for people
 	template *template
 	contents [][]byte // of template.Files; nil for a missing optional one
 	digests  map[string]sources.Digest
@@ -154,7 +155,7 @@ func (b *Builder) read(ctx context.Context, img spec.Image) (recipe, error) {
 	if err != nil {
 		return recipe{}, err
 	}
-	r := recipe{template: t, digests: map[string]sources.Digest{}, arch: b.Arch}
+	r := recipe{name: strings.Replace(name, "builtin ", "builtin:", 1), template: t, digests: map[string]sources.Digest{}, arch: b.Arch}
 	if r.contents, err = contents(b.Project, path.Dir(name), t.Files); err != nil {
 		return recipe{}, err
 	}
@@ -283,7 +284,10 @@ func (b *Builder) build(ctx context.Context, r recipe, d sources.Digest, report 
 		}
 		return os.WriteFile(filepath.Join(dir, recordFile), content, 0o600)
 	})
-	return err
+	if err != nil {
+		return err
+	}
+	return b.Store.Note(d, store.Note{Kind: store.Image, Names: []string{r.name}, Arch: r.arch, Inputs: r.digests})
 }
 
 // stored is the artifact of d, if all of its parts are here.

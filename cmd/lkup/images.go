@@ -21,6 +21,7 @@ import (
 
 // imageSources gives every image to the source of its scheme.
 type imageSources struct {
+	store     *store.Store
 	templates *linuxkit.Builder
 	schemes   map[string]sources.Source
 }
@@ -39,16 +40,21 @@ func newImageSources(host Host, dir string) (*imageSources, error) {
 	if err != nil {
 		return nil, err
 	}
+	components := map[string]sources.Components{
+		"apt":        packages,
+		"builtin":    builtin.Components{Store: images, Init: embedded.Init, Kernel: kernel},
+		"oci-layout": ocilayout.Components{Dir: dir},
+	}
+	for scheme, c := range components {
+		components[scheme] = images.Noted(c)
+	}
 	return &imageSources{
+		store: images,
 		templates: &linuxkit.Builder{
-			Project: root.FS(),
-			Store:   images,
-			Arch:    host.Arch,
-			Components: map[string]sources.Components{
-				"apt":        packages,
-				"builtin":    builtin.Components{Store: images, Init: embedded.Init, Kernel: kernel},
-				"oci-layout": ocilayout.Components{Dir: dir},
-			},
+			Project:    root.FS(),
+			Store:      images,
+			Arch:       host.Arch,
+			Components: components,
 		},
 		schemes: map[string]sources.Source{
 			"file": file.Source{Store: images, Dir: dir, Arch: host.Arch},
@@ -71,7 +77,15 @@ func (s *imageSources) Fetch(ctx context.Context, img spec.Image, d sources.Dige
 	if err != nil {
 		return sources.Artifact{}, err
 	}
-	return source.Fetch(ctx, img, d, report)
+	artifact, err := source.Fetch(ctx, img, d, report)
+	if err != nil || img.Template != nil { // a template's image is noted by its builder
+		return artifact, err
+	}
+	kind := store.Image
+	if artifact.Disk != "" {
+		kind = store.Disk
+	}
+	return artifact, s.store.Note(d, store.Note{Kind: kind, Names: []string{img.Source}, Arch: artifact.Arch})
 }
 
 // Describe resolves an image and says what it is made from. One that is

@@ -129,12 +129,16 @@ func (c *Components) Image(ctx context.Context, ref, arch string, d sources.Dige
 	if err != nil {
 		return nil, fmt.Errorf("build %s: %w", ref, err)
 	}
-	image, err := c.store.BuildImage(ctx, store.Key(componentFormat, string(d)), arch, v1.Config{}, func() ([]sources.Digest, error) {
+	key := store.Key(componentFormat, string(d))
+	image, err := c.store.BuildImage(ctx, key, arch, v1.Config{}, func() ([]sources.Digest, error) {
 		if err := c.download(ctx, ref, arch, m, nil, report); err != nil {
 			return nil, err
 		}
 		return c.layers(ctx, m, report)
 	})
+	if err == nil {
+		err = c.store.Note(d, store.Note{Refs: []sources.Digest{key}})
+	}
 	if err != nil {
 		return nil, fmt.Errorf("build %s: %w", ref, err)
 	}

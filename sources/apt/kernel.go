@@ -100,6 +100,9 @@ func (k *Kernel) Image(ctx context.Context, ref, arch string, d sources.Digest, 
 		}
 		return []sources.Digest{layer}, k.apt.buildKernel(ctx, layer, m)
 	})
+	if err == nil {
+		err = k.apt.store.Note(d, store.Note{Refs: []sources.Digest{key}})
+	}
 	if err != nil {
 		return nil, fmt.Errorf("build %s: %w", ref, err)
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -19,8 +20,7 @@ func (s *Store) Blob(d sources.Digest) (path string, ok bool) {
 		return "", false
 	}
 	path = s.blobPath(d)
-	_, err := os.Stat(path)
-	return path, err == nil
+	return path, touch(path) == nil
 }
 
 func (s *Store) blobPath(d sources.Digest) string {
@@ -81,7 +81,7 @@ func (s *Store) Adopt(path string, want sources.Digest) error {
 	if got != want {
 		return fmt.Errorf("content of %s has digest %s, expected %s", filepath.Base(path), got, want)
 	}
-	if err := sealFile(path); err != nil {
+	if err := errors.Join(sealFile(path), touch(path)); err != nil {
 		return fmt.Errorf("store %s: %w", want.Short(), err)
 	}
 	return move(path, s.blobPath(want))

@@ -22,15 +22,21 @@ type pin struct {
 // host's package sources. An unreadable pin counts as none, since resolving
 // again mends it.
 func (s *Store) Pinned(ref string, circumstances ...string) (sources.Digest, bool) {
-	content, err := os.ReadFile(s.pinPath(ref, circumstances))
+	d := pinnedIn(s.pinPath(ref, circumstances))
+	return d, d != ""
+}
+
+// pinnedIn is the digest in the file of a pin, or empty.
+func pinnedIn(path string) sources.Digest {
+	content, err := os.ReadFile(path)
 	if err != nil {
-		return "", false
+		return ""
 	}
 	var p pin
 	if json.Unmarshal(content, &p) != nil || !p.Digest.Valid() {
-		return "", false
+		return ""
 	}
-	return p.Digest, true
+	return p.Digest
 }
 
 // Pin records what ref resolves to.

@@ -4,7 +4,7 @@
 // It promises: what is there is whole and never changes; processes that want
 // the same thing at once make it once, the others wait; a maker that dies
 // leaves nothing that could be taken for a result. It never fetches anything
-// by itself and never deletes what it once gave out.
+// by itself, and deletes only through a store that is open alone.
 package store
 
 import (
@@ -12,33 +12,79 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"time"
 
 	"github.com/gofrs/flock"
+	"golang.org/x/sys/unix"
 
 	"github.com/lkup/lkup/sources"
 )
 
-// Store is a directory. It holds no state of its own, so that any number of
-// them, in any number of processes, may be open on the same directory.
-type Store struct{ dir string }
+// Store is a directory. Any number of them, in any number of processes, may
+// be open on the same directory, unless one is open alone.
+type Store struct {
+	dir string
+	// use is held shared by everyone who has the store open, so that nothing
+	// is deleted between the moment that somebody sees it and the moment that
+	// a stack's state says so. It dies with its holder.
+	use   *flock.Flock
+	alone bool
+}
 
-// Open makes the store's folders below dir where they are missing.
+// Open makes the store's folders below dir where they are missing. It waits
+// while another process deletes from it.
 func Open(dir string) (*Store, error) {
+	s, err := prepare(dir)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.use.RLock(); err != nil {
+		return nil, fmt.Errorf("open image store: %w", err)
+	}
+	return s, nil
+}
+
+// ErrInUse says that the store cannot be had alone.
+var ErrInUse = errors.New("another lkup is using the image store")
+
+// OpenAlone opens the store so that things can be deleted from it: nobody
+// else has it open meanwhile. It waits for the others until ctx ends, and is
+// then [ErrInUse].
+func OpenAlone(ctx context.Context, dir string) (*Store, error) {
+	s, err := prepare(dir)
+	if err != nil {
+		return nil, err
+	}
+	s.alone = true
+	if locked, err := s.use.TryLock(); locked || err != nil {
+		return s, err
+	}
+	if _, err := s.use.TryLockContext(ctx, 25*time.Millisecond); err != nil {
+		return nil, errors.Join(ErrInUse, s.use.Close())
+	}
+	return s, nil
+}
+
+func prepare(dir string) (*Store, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
 		return nil, fmt.Errorf("open image store: %w", err)
 	}
-	for _, folder := range []string{"blobs/sha256", "built", "pins", "locks", "tmp"} {
+	for _, folder := range []string{"blobs/sha256", "built", "pins", "notes", "sums", "locks", "tmp"} {
 		if err := os.MkdirAll(filepath.Join(dir, folder), 0o700); err != nil {
 			return nil, fmt.Errorf("open image store: %w", err)
 		}
 	}
-	return &Store{dir: dir}, nil
+	return &Store{dir: dir, use: flock.New(filepath.Join(dir, "use"))}, nil
 }
+
+// Close lets others have the store alone. The paths that it gave out may be
+// gone after that, unless a stack's state refers to them.
+func (s *Store) Close() error { return s.use.Close() }
 
 // Dir is the absolute path of a folder of the store for a source's private
 // use, such as apt's lists. It may not exist yet.
@@ -87,8 +133,16 @@ func (s *Store) Built(key sources.Digest) (dir string, ok bool) {
 		return "", false
 	}
 	dir = s.builtDir(key)
-	_, err := os.Stat(dir)
-	return dir, err == nil
+	return dir, touch(dir) == nil
+}
+
+// touch notes that something is used. It fails where there is nothing.
+func touch(path string) error {
+	if unix.Utimes(path, nil) == nil {
+		return nil
+	}
+	_, err := os.Stat(path) // it may be there and not ours
+	return err
 }
 
 func (s *Store) builtDir(key sources.Digest) string {
@@ -112,6 +166,9 @@ func (s *Store) Build(ctx context.Context, key sources.Digest, build func(dir st
 		}
 		if err := build(dir); err != nil {
 			return err
+		}
+		if err := s.sum(key, dir); err != nil {
+			return fmt.Errorf("store result %s: %w", key.Short(), err)
 		}
 		if err := seal(dir); err != nil {
 			return fmt.Errorf("store result %s: %w", key.Short(), err)

@@ -30,6 +30,13 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
+	if dir := os.Getenv("STORE_TEST_USE"); dir != "" {
+		if err := useAsChild(dir); err != nil {
+			_, _ = io.WriteString(os.Stderr, err.Error())
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
 	os.Exit(m.Run())
 }
 
@@ -198,6 +205,11 @@ func TestContentOfAnotherDigestIsRefused(t *testing.T) {
 	}
 	if _, ok := s.Blob(other); ok {
 		t.Error("wrong content was stored")
+	}
+	for folder, want := range map[string]int{"tmp": 0, "blobs/sha256": 1, "built": 0} {
+		if left, err := os.ReadDir(s.Dir(folder)); err != nil || len(left) != want {
+			t.Errorf("%v left in %s, %v", left, folder, err)
+		}
 	}
 	got, err := s.Get(d)
 	if err != nil || string(got) != "right" {
