@@ -34,6 +34,14 @@ func newImageSources(host Host, dir string) (*imageSources, error) {
 	if err != nil {
 		return nil, err
 	}
+	user, err := readSettings(host)
+	if err != nil {
+		return nil, err
+	}
+	pulled, err := registries(host, images, user)
+	if err != nil {
+		return nil, err
+	}
 	packages := apt.New(apt.Settings{Store: images, Now: host.Now})
 	kernel := packages.Kernel(guest.Modules())
 	root, err := os.OpenRoot(dir)
@@ -43,6 +51,7 @@ func newImageSources(host Host, dir string) (*imageSources, error) {
 	components := map[string]sources.Components{
 		"apt":        packages,
 		"builtin":    builtin.Components{Store: images, Init: embedded.Init, Kernel: kernel},
+		"oci":        pulled,
 		"oci-layout": ocilayout.Components{Dir: dir},
 	}
 	for scheme, c := range components {

@@ -52,6 +52,7 @@ func Rules() []Rule {
 		{"sources/builtin", source, []string{"hcl"}},
 		{"sources/disk", source, []string{"hcl", "exec", "net", "clock"}},
 		{"sources/file", append([]string{"sources/disk"}, source...), []string{"hcl"}},
+		{"sources/oci", source, []string{"hcl"}},
 		{"sources/ocilayout", source, []string{"hcl"}},
 		{"sources/sourcetest", source, []string{"hcl"}},
 		{"linuxkit", source, []string{"hcl"}},
