@@ -15,6 +15,11 @@ import (
 // ConfigPath is where the settings lie in the guest's root, as JSON.
 const ConfigPath = "/lkup/config.json"
 
+// RootDiskPath is a file in an initrd that has init do no more than load
+// drivers and start the init of the disk that the kernel's command line names
+// with root=.
+const RootDiskPath = "/lkup/root-disk"
+
 // FormatVersion is the settings' format. An init refuses a newer one.
 const FormatVersion = 1
 

@@ -31,6 +31,10 @@ type Builder struct {
 	// Project holds the templates and the files that they show. It must not
 	// let a path escape; os.Root.FS does this.
 	Project fs.FS
+	// ReadSource, if set, reads what "source" of a files entry names, as it is
+	// written there. Otherwise it is a file of the project, relative to the
+	// template.
+	ReadSource func(name string) ([]byte, error)
 	// Components gives component images, by the scheme of their refs: "apt",
 	// "builtin". Refs without one of these schemes go to "oci".
 	Components map[string]sources.Components
@@ -156,7 +160,7 @@ func (b *Builder) read(ctx context.Context, img spec.Image) (recipe, error) {
 		return recipe{}, err
 	}
 	r := recipe{name: strings.Replace(name, "builtin ", "builtin:", 1), template: t, digests: map[string]sources.Digest{}, arch: b.Arch}
-	if r.contents, err = contents(b.Project, path.Dir(name), t.Files); err != nil {
+	if r.contents, err = b.contents(path.Dir(name), t.Files); err != nil {
 		return recipe{}, err
 	}
 	var problems []error

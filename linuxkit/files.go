@@ -23,17 +23,17 @@ func (f file) mode() (int64, error) {
 	}
 }
 
-// contents reads what files entries show of the project. The result has one
-// element for each entry; nil means that an optional one is not there.
-// folder is the template's, relative to the project.
-func contents(project fs.FS, folder string, files []file) ([][]byte, error) {
+// contents reads what files entries show. The result has one element for each
+// entry; nil means that an optional one is not there. folder is the
+// template's, relative to the project.
+func (b *Builder) contents(folder string, files []file) ([][]byte, error) {
 	all := make([][]byte, len(files))
 	for i, f := range files {
 		switch {
 		case f.Contents != nil:
 			all[i] = []byte(*f.Contents)
 		case f.Source != "":
-			content, err := source(project, folder, f)
+			content, err := b.source(folder, f)
 			if err != nil {
 				return nil, err
 			}
@@ -45,14 +45,14 @@ func contents(project fs.FS, folder string, files []file) ([][]byte, error) {
 	return all, nil
 }
 
-func source(project fs.FS, folder string, f file) ([]byte, error) {
-	name := path.Join(folder, f.Source)
-	if project == nil || path.IsAbs(f.Source) || !fs.ValidPath(name) {
-		return nil, Mistakes{{f.At, fmt.Sprintf("source %q lies outside the project; copy it into the project", f.Source)}}
-	}
-	content, err := fs.ReadFile(project, name)
+func (b *Builder) source(folder string, f file) ([]byte, error) {
+	content, err := b.readSource(folder, f)
 	if f.Optional && errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
+	}
+	var mistakes Mistakes
+	if errors.As(err, &mistakes) {
+		return nil, err
 	}
 	if err != nil {
 		return nil, Mistakes{{f.At, fmt.Sprintf("source: %v", err)}}
@@ -61,6 +61,17 @@ func source(project fs.FS, folder string, f file) ([]byte, error) {
 		content = []byte{}
 	}
 	return content, nil
+}
+
+func (b *Builder) readSource(folder string, f file) ([]byte, error) {
+	if b.ReadSource != nil {
+		return b.ReadSource(f.Source)
+	}
+	name := path.Join(folder, f.Source)
+	if b.Project == nil || path.IsAbs(f.Source) || !fs.ValidPath(name) {
+		return nil, Mistakes{{f.At, fmt.Sprintf("source %q lies outside the project; copy it into the project", f.Source)}}
+	}
+	return fs.ReadFile(b.Project, name)
 }
 
 // writeFiles writes the files section. Folders above a file that no entry

@@ -148,6 +148,14 @@ func (k kernel) binary() string {
 	return k.Binary
 }
 
+// tar is the name of its files in its component, or "none".
+func (k kernel) tar() string {
+	if k.Tar == "" {
+		return "kernel.tar"
+	}
+	return k.Tar
+}
+
 // kernel stores the kernel in the form that boots fastest.
 func (b *Builder) kernel(ctx context.Context, r recipe, c component, report sources.Report) (sources.Digest, error) {
 	binary := r.template.Kernel.binary()
@@ -251,12 +259,9 @@ func (r recipe) usrLinks(components map[string]component) []string {
 
 // modules is the kernel's own tree of files, if the template wants it.
 func (r recipe) modules(components map[string]component, usr []string) []segment {
-	name := r.template.Kernel.Tar
+	name := r.template.Kernel.tar()
 	if name == "none" {
 		return nil
-	}
-	if name == "" {
-		name = "kernel.tar"
 	}
 	c := components[r.template.Kernel.Image.Text]
 	return []segment{{

@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/alecthomas/kong"
 
 	"github.com/lkup/lkup/internal/state"
 	"github.com/lkup/lkup/internal/view"
+	"github.com/lkup/lkup/linuxkit/output"
 )
 
 // Exit statuses, as the documentation lists them.
@@ -49,6 +51,7 @@ type cli struct {
 	Config     configCmd     `cmd:"" help:"Print the stack as lkup understands it, defaults filled in."`
 	Schema     schemaCmd     `cmd:"" help:"Print the JSON schema of stack files, for editors."`
 	Output     outputCmd     `cmd:"" help:"Print the stack's outputs."`
+	Image      imageCmd      `cmd:"" help:"Build images."`
 	Doctor     doctorCmd     `cmd:"" help:"Check what this computer can do."`
 	Completion completionCmd `cmd:"" help:"Print a completion script for a shell."`
 	Version    versionCmd    `cmd:"" help:"Print lkup's version."`
@@ -75,7 +78,7 @@ func run(args []string, host Host) int {
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
 		kong.Writers(host.Out, host.Err),
 		kong.Exit(func(status int) { exited = status }),
-		kong.Vars{"version": version},
+		kong.Vars{"version": version, "formats": strings.Join(output.Formats(), ", ")},
 	)
 	if err != nil {
 		panic(err) // the cli struct is wrong

@@ -56,6 +56,7 @@ func Rules() []Rule {
 		{"sources/ocilayout", source, []string{"hcl"}},
 		{"sources/sourcetest", source, []string{"hcl"}},
 		{"linuxkit", source, []string{"hcl"}},
+		{"linuxkit/output", source, []string{"hcl"}},
 		{"planner", []string{"spec", "drivers", "sources"}, append([]string{"hcl", "io", "rand"}, pure...)},
 		{"reconciler", []string{"spec", "planner", "drivers", "sources", "guest", "internal/state", "internal/layout"}, []string{"hcl", "terminal"}},
 		{"guest", nil, []string{"hcl", "os", "net", "exec", "clock"}},

@@ -1,0 +1,231 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/google/renameio/v2"
+
+	"github.com/lkup/lkup/internal/view"
+	"github.com/lkup/lkup/linuxkit"
+	"github.com/lkup/lkup/linuxkit/output"
+	"github.com/lkup/lkup/sources"
+	"github.com/lkup/lkup/spec"
+)
+
+type imageCmd struct {
+	Build imageBuildCmd `cmd:"" help:"Build an image from a LinuxKit YAML file, without a stack."`
+}
+
+// stdout is the output path that stands for standard output.
+const stdout = "-"
+
+// imageBuildCmd builds an image like linuxkit build.
+type imageBuildCmd struct {
+	File   string   `arg:"" help:"The LinuxKit YAML file, or builtin:NAME."`
+	Format []string `name:"format" placeholder:"FORMAT" default:"kernel+initrd" help:"What to write: ${formats}. May be repeated."`
+	Output string   `short:"o" name:"output" placeholder:"PATH" default:"." help:"The folder to write to, or the file if there is one alone, or - for standard output."`
+	Name   string   `name:"name" placeholder:"NAME" help:"What the files' names begin with; otherwise the name of the YAML file."`
+	Vars   []string `name:"var" sep:"none" placeholder:"NAME=VALUE" help:"Give a value to a variable of the file. May be repeated."`
+	Arch   string   `name:"arch" placeholder:"ARCH" help:"Build for amd64 or arm64; otherwise for this computer."`
+	JSON   bool     `name:"json" help:"Print what was written as JSON."`
+}
+
+// Run builds the image and writes its files.
+func (c *imageBuildCmd) Run(call *call) error {
+	formats, err := c.formats()
+	if err != nil {
+		return err
+	}
+	img, err := c.image()
+	if err != nil {
+		return err
+	}
+	images, err := c.sources(call.Host, &img)
+	if err != nil {
+		return err
+	}
+	report := view.Steps(call.Err, call.errStyle())
+	input, err := built(call.ctx, images.templates, img, report)
+	if err != nil {
+		return err
+	}
+	builder := output.Builder{Store: images.templates.Store, Packages: images.templates.Components["apt"], Report: report}
+	var files []output.File
+	for _, format := range formats {
+		made, err := builder.Build(call.ctx, input, format)
+		if err != nil {
+			return err
+		}
+		files = append(files, made...)
+	}
+	if c.Output == stdout {
+		return copyTo(call.Out, files[0].Path)
+	}
+	return c.write(call, input.Digest, files)
+}
+
+func (c *imageBuildCmd) formats() ([]output.Format, error) {
+	var formats []output.Format
+	for _, name := range c.Format {
+		format, err := output.ParseFormat(name)
+		if err != nil {
+			return nil, usageError{err.Error()}
+		}
+		if !slices.Contains(formats, format) {
+			formats = append(formats, format)
+		}
+	}
+	if c.Output == stdout && (len(formats) != 1 || formats[0] != output.Tar) {
+		return nil, usageError{"only --format tar, alone, can go to standard output; name a folder with --output"}
+	}
+	if c.Output == stdout && c.JSON {
+		return nil, usageError{"--json and the tar cannot both go to standard output; name a file with --output"}
+	}
+	return formats, nil
+}
+
+// image is the file as a template.
+func (c *imageBuildCmd) image() (spec.Image, error) {
+	t := spec.Template{File: c.File}
+	if name, ok := strings.CutPrefix(c.File, "builtin:"); ok {
+		t = spec.Template{Builtin: name}
+	}
+	for _, given := range c.Vars {
+		name, value, ok := strings.Cut(given, "=")
+		if !ok || name == "" {
+			return spec.Image{}, usageError{fmt.Sprintf("--var %s: write NAME=VALUE", given)}
+		}
+		if t.Vars == nil {
+			t.Vars = map[string]string{}
+		}
+		t.Vars[name] = value
+	}
+	return spec.Image{Address: spec.Address(c.File), Template: &t}, nil
+}
+
+// sources reads as linuxkit build does: the file from where it lies, and the
+// sources of its files from the working directory.
+func (c *imageBuildCmd) sources(host Host, img *spec.Image) (*imageSources, error) {
+	if c.Arch != "" && c.Arch != "amd64" && c.Arch != "arm64" {
+		return nil, usageError{fmt.Sprintf("--arch %s: write amd64 or arm64", c.Arch)}
+	}
+	if c.Arch != "" {
+		host.Arch = c.Arch
+	}
+	images, err := newImageSources(host, ".")
+	if err != nil {
+		return nil, err
+	}
+	if file := img.Template.File; file != "" && !filepath.IsLocal(file) {
+		images.templates.Project = os.DirFS(filepath.Dir(file))
+		img.Template.File = filepath.Base(file)
+	}
+	images.templates.ReadSource = func(name string) ([]byte, error) {
+		if below, ok := strings.CutPrefix(name, "~/"); ok {
+			name = filepath.Join(host.Home, below)
+		}
+		return os.ReadFile(name)
+	}
+	return images, nil
+}
+
+// built is the image with all that the formats are made of.
+func built(ctx context.Context, templates *linuxkit.Builder, img spec.Image, report sources.Report) (output.Image, error) {
+	d, err := templates.Resolve(ctx, img)
+	if err != nil {
+		return output.Image{}, err
+	}
+	artifact, err := templates.Fetch(ctx, img, d, report)
+	if err != nil {
+		return output.Image{}, err
+	}
+	kernel, err := templates.Kernel(ctx, img, d, report)
+	if err != nil {
+		return output.Image{}, err
+	}
+	return output.Image{
+		Digest:   d,
+		Arch:     artifact.Arch,
+		Cmdline:  artifact.Cmdline,
+		Kernel:   kernel.Packed,
+		Initrds:  artifact.Initrds,
+		RootDisk: kernel.RootDisk,
+		WriteTar: func(ctx context.Context, w io.Writer) error { return templates.WriteTar(ctx, img, d, w, report) },
+	}, nil
+}
+
+// write copies the files out of the store and lists them.
+func (c *imageBuildCmd) write(call *call, d sources.Digest, files []output.File) error {
+	var rows []view.ImageFile
+	for _, f := range files {
+		path, err := c.path(f, len(files) == 1)
+		if err != nil {
+			return err
+		}
+		size, err := copyFile(path, f.Path)
+		if err != nil {
+			return err
+		}
+		rows = append(rows, view.ImageFile{Format: string(f.Format), Path: path, Size: size})
+	}
+	if c.JSON {
+		return view.ImageFilesJSON(call.Out, string(d), rows)
+	}
+	return view.ImageFiles(call.Out, call.outStyle(), rows)
+}
+
+// path is where a file goes: into the folder, or to the path itself if the
+// file is alone and the path is no folder.
+func (c *imageBuildCmd) path(f output.File, alone bool) (string, error) {
+	info, err := os.Stat(c.Output)
+	isFolder := err == nil && info.IsDir()
+	if alone && !isFolder && !strings.HasSuffix(c.Output, string(filepath.Separator)) {
+		return c.Output, nil
+	}
+	if err := os.MkdirAll(c.Output, 0o755); err != nil {
+		return "", err
+	}
+	return filepath.Join(c.Output, c.name()+f.Suffix), nil
+}
+
+func (c *imageBuildCmd) name() string {
+	if c.Name != "" {
+		return c.Name
+	}
+	base := filepath.Base(strings.TrimPrefix(c.File, "builtin:"))
+	return strings.TrimSuffix(base, filepath.Ext(base))
+}
+
+// copyFile puts a copy of from at path, whole or not at all.
+func copyFile(path, from string) (size int64, err error) {
+	pending, err := renameio.NewPendingFile(path, renameio.WithPermissions(0o644))
+	if err != nil {
+		return 0, fmt.Errorf("write %s: %w", path, err)
+	}
+	defer func() { _ = pending.Cleanup() }()
+	file, err := os.Open(from)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = file.Close() }()
+	if size, err = io.Copy(pending, file); err != nil {
+		return 0, fmt.Errorf("write %s: %w", path, err)
+	}
+	return size, pending.CloseAtomicallyReplace()
+}
+
+func copyTo(w io.Writer, path string) error {
+	file, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(w, file)
+	return errors.Join(err, file.Close())
+}
