@@ -13,6 +13,7 @@ import (
 	"github.com/lkup/lkup/sources"
 	"github.com/lkup/lkup/sources/apt"
 	"github.com/lkup/lkup/sources/builtin"
+	"github.com/lkup/lkup/sources/dockerarchive"
 	"github.com/lkup/lkup/sources/file"
 	"github.com/lkup/lkup/sources/ocilayout"
 	"github.com/lkup/lkup/sources/store"
@@ -49,10 +50,11 @@ func newImageSources(host Host, dir string) (*imageSources, error) {
 		return nil, err
 	}
 	components := map[string]sources.Components{
-		"apt":        packages,
-		"builtin":    builtin.Components{Store: images, Init: embedded.Init, Kernel: kernel},
-		"oci":        pulled,
-		"oci-layout": ocilayout.Components{Dir: dir},
+		"apt":            packages,
+		"builtin":        builtin.Components{Store: images, Init: embedded.Init, Kernel: kernel},
+		"oci":            pulled,
+		"oci-layout":     ocilayout.Components{Store: images, Dir: dir},
+		"docker-archive": dockerarchive.Components{Store: images, Dir: dir},
 	}
 	for scheme, c := range components {
 		components[scheme] = images.Noted(c)

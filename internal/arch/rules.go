@@ -50,6 +50,7 @@ func Rules() []Rule {
 		{"sources/store", source, []string{"hcl"}},
 		{"sources/apt", source, []string{"hcl"}},
 		{"sources/builtin", source, []string{"hcl"}},
+		{"sources/dockerarchive", source, []string{"hcl", "exec", "net", "clock"}},
 		{"sources/disk", source, []string{"hcl", "exec", "net", "clock"}},
 		{"sources/file", append([]string{"sources/disk"}, source...), []string{"hcl"}},
 		{"sources/oci", source, []string{"hcl"}},

@@ -3,23 +3,27 @@
 package ocilayout
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
+	"io"
 	"path/filepath"
 	"strings"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/layout"
 	"github.com/google/go-containerregistry/pkg/v1/match"
-	"github.com/google/go-containerregistry/pkg/v1/validate"
 
 	"github.com/lkup/lkup/sources"
+	"github.com/lkup/lkup/sources/store"
 )
 
 // Components gives the images of layouts. It implements
 // [sources.Components].
 type Components struct {
-	Dir string // the project's directory; relative refs are below it
+	Store *store.Store
+	Dir   string // the project's directory; relative refs are below it
 }
 
 // Resolve finds the image for arch. A layout that holds more than one for it
@@ -36,9 +40,9 @@ func (c Components) Resolve(_ context.Context, ref, arch string) (sources.Digest
 	return sources.Digest(d.String()), nil
 }
 
-// Image opens what Resolve found, and checks every blob against its digest:
-// files in a directory can be anything.
-func (c Components) Image(_ context.Context, ref, arch string, d sources.Digest, _ sources.Report) (v1.Image, error) {
+// Image unpacks the layers into the store that are not there. Every blob is
+// checked against its digest and size: files in a directory can be anything.
+func (c Components) Image(ctx context.Context, ref, arch string, d sources.Digest, report sources.Report) (v1.Image, error) {
 	image, err := c.find(ref, arch)
 	if err != nil {
 		return nil, err
@@ -50,10 +54,67 @@ func (c Components) Image(_ context.Context, ref, arch string, d sources.Digest,
 	if now.String() != string(d) {
 		return nil, fmt.Errorf("%s changed while lkup was at work; run the command again", ref)
 	}
-	if err := validate.Image(image); err != nil {
+	unpacked, err := c.unpack(ctx, ref, image, report)
+	if err != nil {
 		return nil, fmt.Errorf("check %s: %w", ref, err)
 	}
-	return image, nil
+	return unpacked, nil
+}
+
+func (c Components) unpack(ctx context.Context, ref string, image v1.Image, report sources.Report) (v1.Image, error) {
+	content, err := image.RawManifest()
+	if err != nil {
+		return nil, err
+	}
+	manifest, err := v1.ParseManifest(bytes.NewReader(content))
+	if err != nil {
+		return nil, err
+	}
+	config, err := image.RawConfigFile()
+	if err != nil {
+		return nil, err
+	}
+	var file v1.ConfigFile
+	if err := json.Unmarshal(config, &file); err != nil {
+		return nil, err
+	}
+	layers, err := store.PackedLayers(manifest, &file)
+	if err != nil {
+		return nil, err
+	}
+	for i, l := range layers {
+		if report != nil {
+			report(sources.Progress{What: fmt.Sprintf("unpack %s, layer %d of %d", ref, i+1, len(layers))})
+		}
+		err := c.Store.UnpackLayer(ctx, l, store.MaxLayer, func() (io.ReadCloser, error) {
+			layer, err := image.LayerByDigest(l.Digest)
+			if err != nil {
+				return nil, err
+			}
+			return layer.Compressed()
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	if err := c.keep(ctx, content, config, manifest.Config.Digest); err != nil {
+		return nil, err
+	}
+	return c.Store.UnpackedImage(config)
+}
+
+// keep stores the manifest and the configuration, so that the store knows
+// what the layers belong to.
+func (c Components) keep(ctx context.Context, manifest, config []byte, want v1.Hash) error {
+	got, err := c.Store.Put(ctx, config)
+	if err != nil {
+		return err
+	}
+	if string(got) != want.String() {
+		return fmt.Errorf("its configuration has digest %s, its manifest says %s", got, want)
+	}
+	_, err = c.Store.Put(ctx, manifest)
+	return err
 }
 
 func (c Components) find(ref, arch string) (v1.Image, error) {

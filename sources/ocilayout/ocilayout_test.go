@@ -19,6 +19,7 @@ import (
 	"github.com/lkup/lkup/sources"
 	"github.com/lkup/lkup/sources/ocilayout"
 	"github.com/lkup/lkup/sources/sourcetest"
+	"github.com/lkup/lkup/sources/store"
 )
 
 // write makes a layout with an image for each architecture.
@@ -73,7 +74,7 @@ func TestALayoutPassesTheContract(t *testing.T) {
 			dir := t.TempDir()
 			write(t, filepath.Join(dir, "web"), "amd64", "arm64")
 			write(t, filepath.Join(dir, "twice"), "amd64", "amd64")
-			return ocilayout.Components{Dir: dir}
+			return newComponents(t, dir)
 		},
 		Ref: "oci-layout:web", Arch: "amd64", Files: []string{"arch"},
 		Bad: map[string]string{
@@ -84,33 +85,69 @@ func TestALayoutPassesTheContract(t *testing.T) {
 	})
 }
 
+func newComponents(t *testing.T, dir string) ocilayout.Components {
+	t.Helper()
+	images, err := store.Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ocilayout.Components{Store: images, Dir: dir}
+}
+
 func TestAChangedBlobIsRefused(t *testing.T) {
-	dir, ctx := t.TempDir(), context.Background()
-	write(t, dir, "amd64")
-	components := ocilayout.Components{}
-	ref := "oci-layout:" + dir
-	d, err := components.Resolve(ctx, ref, "amd64")
+	for _, blob := range []string{"layer", "configuration"} {
+		dir, ctx := t.TempDir(), context.Background()
+		write(t, dir, "amd64")
+		ref := "oci-layout:" + dir
+		d, err := newComponents(t, "").Resolve(ctx, ref, "amd64")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := newComponents(t, "").Image(ctx, ref, "amd64", d, nil); err != nil {
+			t.Fatal(err)
+		}
+		spoil(t, dir, blob)
+		components := newComponents(t, "") // what is in a store is not read again
+		if _, err := components.Image(ctx, ref, "amd64", d, nil); err == nil || !strings.Contains(err.Error(), "check oci-layout:") {
+			t.Errorf("%s: got %v", blob, err)
+		}
+	}
+}
+
+// spoil changes the last byte of a blob.
+func spoil(t *testing.T, dir, blob string) {
+	t.Helper()
+	index, err := layout.ImageIndexFromPath(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	img, err := components.Image(ctx, ref, "amd64", d, nil)
+	all, err := index.IndexManifest()
 	if err != nil {
 		t.Fatal(err)
 	}
-	manifest, err := img.Manifest()
+	kept, err := index.Image(all.Manifests[0].Digest)
 	if err != nil {
 		t.Fatal(err)
 	}
-	blob := filepath.Join(dir, "blobs", "sha256", manifest.Layers[0].Digest.Hex)
-	content, err := os.ReadFile(blob)
+	manifest, err := kept.Manifest()
 	if err != nil {
 		t.Fatal(err)
 	}
-	content[len(content)-1] ^= 1
-	if err := os.WriteFile(blob, content, 0o600); err != nil {
+	digest := manifest.Config.Digest
+	if blob == "layer" {
+		digest = manifest.Layers[0].Digest
+	}
+	path := filepath.Join(dir, "blobs", "sha256", digest.Hex)
+	content, err := os.ReadFile(path)
+	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := components.Image(ctx, ref, "amd64", d, nil); err == nil || !strings.Contains(err.Error(), "check oci-layout:") {
-		t.Errorf("got %v", err)
+	if blob == "configuration" {
+		content = append(content, '\n') // still JSON
+	} else {
+		content[len(content)-1] ^= 1
+	}
+	if err := os.WriteFile(path, content, 0o600); err != nil {
+		t.Fatal(err)
 	}
 }
