@@ -29,6 +29,7 @@ type applyCmd struct {
 	stackFlags
 	applyFlags
 	choiceFlags
+	offlineFlag
 	Plan string `arg:"" optional:"" help:"A plan saved by lkup plan --out FILE; it is executed exactly."`
 }
 
@@ -49,12 +50,13 @@ func (c *applyCmd) Run(call *call) error {
 		return err
 	}
 	defer store.Close()
-	d, err := decider{host: call.Host, project: p, store: store, choice: c.choiceFlags}.run(call.ctx)
+	d, err := decider{host: call.Host, project: p, store: store, choice: c.choiceFlags, offline: c.Offline}.run(call.ctx)
 	if err != nil {
 		return err
 	}
 	return c.execute(call, execution{
 		reconciler: newReconciler(call.Host, p.paths, p.dir, d.images, store),
+		agreed:     func() error { return d.images.writeLockFile(call.ctx, true) },
 		plan:       d.plan,
 		with:       reconciler.Materials{Images: p.stack.Images, Volumes: p.stack.Volumes, Sources: d.sources, Recipes: d.pinned.recipes},
 		outputs:    p.stack.Outputs,
@@ -75,9 +77,14 @@ func (c *applyCmd) saved(call *call) error {
 		return err
 	}
 	defer store.Close()
-	images, err := newImageSources(call.Host, saved.Project)
+	images, err := openImageSources(call.Host, saved.Project, imageUse{offline: c.Offline})
 	if err != nil {
 		return err
+	}
+	if c.Offline {
+		if err := images.checkHere(call.ctx, savedImages(saved), store.State()); err != nil {
+			return err
+		}
 	}
 	if err := stillHolds(call.ctx, saved, store.State(), images); err != nil {
 		return fmt.Errorf("%s is out of date: %w; make a new one with: lkup plan --out %s", c.Plan, err, c.Plan)
@@ -103,6 +110,8 @@ type execution struct {
 	outputs    map[string]spec.Output
 	choice     choiceFlags
 	command    string // as the history shows it
+	// agreed, if set, is called once nothing refuses the plan and nobody does.
+	agreed func() error
 }
 
 // execute shows the plan, asks where something would be destroyed, and
@@ -114,11 +123,16 @@ func (c *applyFlags) execute(call *call, x execution) error {
 	if err := x.choice.refused(x.plan); err != nil {
 		return err
 	}
-	if x.plan.Empty() {
-		return c.finish(call, x)
-	}
 	if err := c.ask(call, x.plan); err != nil {
 		return err
+	}
+	if x.agreed != nil {
+		if err := x.agreed(); err != nil {
+			return err
+		}
+	}
+	if x.plan.Empty() {
+		return c.finish(call, x)
 	}
 	progress := c.progress(call, x.plan)
 	r := x.reconciler

@@ -77,8 +77,8 @@ type resolved struct {
 	inputs  map[spec.Address]map[string]spec.Input // what they are made from
 }
 
-// resolve pins the images that the stack's machines use, several at once.
-func resolve(ctx context.Context, images *imageSources, stack *spec.Stack, known state.State) (resolved, error) {
+// usedImages are the images that the stack's machines use, by address.
+func usedImages(stack *spec.Stack) []spec.Image {
 	used := map[spec.Address]bool{}
 	for _, vm := range stack.VMs {
 		used[vm.Image] = true
@@ -88,6 +88,15 @@ func resolve(ctx context.Context, images *imageSources, stack *spec.Stack, known
 			}
 		}
 	}
+	var all []spec.Image
+	for _, address := range sortedKeys(used) {
+		all = append(all, stack.Images[address])
+	}
+	return all
+}
+
+// resolve pins the images that the stack's machines use, several at once.
+func resolve(ctx context.Context, images *imageSources, stack *spec.Stack, known state.State) (resolved, error) {
 	var mu sync.Mutex
 	all := resolved{
 		digests: map[spec.Address]sources.Digest{},
@@ -96,16 +105,16 @@ func resolve(ctx context.Context, images *imageSources, stack *spec.Stack, known
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(4)
-	for _, address := range sortedKeys(used) {
+	for _, img := range usedImages(stack) {
 		group.Go(func() error {
-			d, err := images.Describe(ctx, stack.Images[address])
+			d, err := images.Describe(ctx, img)
 			if err != nil {
-				return fmt.Errorf("%s: %w", stack.Images[address].Origin, err)
+				return fmt.Errorf("%s: %w", img.Origin, err)
 			}
 			mu.Lock()
 			defer mu.Unlock()
-			all.digests[address] = keepDigest(address, d, known, images.templates.Stored)
-			all.recipes[address], all.inputs[address] = d.Key, d.Inputs
+			all.digests[img.Address] = keepDigest(img.Address, d, known, images.templates.Stored)
+			all.recipes[img.Address], all.inputs[img.Address] = d.Key, d.Inputs
 			return nil
 		})
 	}

@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
+	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,7 +17,9 @@ import (
 	"github.com/lkup/lkup/sources/builtin"
 	"github.com/lkup/lkup/sources/dockerarchive"
 	"github.com/lkup/lkup/sources/file"
+	"github.com/lkup/lkup/sources/lock"
 	"github.com/lkup/lkup/sources/ocilayout"
+	"github.com/lkup/lkup/sources/offline"
 	"github.com/lkup/lkup/sources/store"
 	"github.com/lkup/lkup/spec"
 )
@@ -23,27 +27,49 @@ import (
 // imageSources gives every image to the source of its scheme.
 type imageSources struct {
 	store     *store.Store
+	book      *lock.Book      // the project's lock file
+	missing   *offline.Ledger // nil unless the network may not be used
+	dir       string          // the project's
 	templates *linuxkit.Builder
 	schemes   map[string]sources.Source
 }
 
-// newImageSources wires the sources. Templates and files are read from the
-// project's directory.
+// imageUse says how images are had in one run.
+type imageUse struct {
+	offline bool // the network may not be used
+	upgrade bool // what is locked is resolved again
+}
+
+// newImageSources wires the sources as most commands need them.
 func newImageSources(host Host, dir string) (*imageSources, error) {
-	cache := host.Layout().Cache
-	images, err := store.Open(filepath.Join(cache, "store"))
+	return openImageSources(host, dir, imageUse{})
+}
+
+// openImageSources wires the sources. Templates and files are read from the
+// project's directory, and so is its lock file, whose mistakes are an
+// [invalidStack].
+func openImageSources(host Host, dir string, use imageUse) (*imageSources, error) {
+	images, err := openStore(host)
 	if err != nil {
 		return nil, err
+	}
+	pins, err := readLockFile(dir)
+	if err != nil {
+		return nil, err
+	}
+	s := &imageSources{store: images, book: lock.Open(pins, use.upgrade), dir: dir}
+	if use.offline {
+		s.missing = &offline.Ledger{}
 	}
 	user, err := readSettings(host)
 	if err != nil {
 		return nil, err
 	}
-	pulled, err := registries(host, images, user)
+	pulled, err := registries(host, images, user, proxy(use))
 	if err != nil {
 		return nil, err
 	}
-	packages := apt.New(apt.Settings{Store: images, Now: host.Now})
+	packages := apt.New(apt.Settings{Store: images, Now: host.Now, Offline: use.offline})
 	kernel := packages.Kernel(guest.Modules())
 	root, err := os.OpenRoot(dir)
 	if err != nil {
@@ -52,25 +78,49 @@ func newImageSources(host Host, dir string) (*imageSources, error) {
 	components := map[string]sources.Components{
 		"apt":            packages,
 		"builtin":        builtin.Components{Store: images, Init: embedded.Init, Kernel: kernel},
-		"oci":            pulled,
+		"oci":            s.book.Components(pulled),
 		"oci-layout":     ocilayout.Components{Store: images, Dir: dir},
 		"docker-archive": dockerarchive.Components{Store: images, Dir: dir},
 	}
 	for scheme, c := range components {
-		components[scheme] = images.Noted(c)
+		components[scheme] = s.guarded(images.Noted(c))
 	}
-	return &imageSources{
-		store: images,
-		templates: &linuxkit.Builder{
-			Project:    root.FS(),
-			Store:      images,
-			Arch:       host.Arch,
-			Components: components,
-		},
-		schemes: map[string]sources.Source{
-			"file": file.Source{Store: images, Dir: dir, Arch: host.Arch},
-		},
-	}, nil
+	s.templates = &linuxkit.Builder{
+		Project:    root.FS(),
+		Store:      images,
+		Arch:       host.Arch,
+		Components: components,
+	}
+	s.schemes = map[string]sources.Source{
+		"file": file.Source{Store: images, Dir: dir, Arch: host.Arch},
+	}
+	if s.missing != nil {
+		for scheme, source := range s.schemes {
+			s.schemes[scheme] = s.missing.Source(source)
+		}
+	}
+	return s, nil
+}
+
+// openStore opens the image store that all stacks share.
+func openStore(host Host) (*store.Store, error) { return store.Open(storeDir(host)) }
+
+func storeDir(host Host) string { return filepath.Join(host.Layout().Cache, "store") }
+
+// guarded keeps components off the network, if it may not be used.
+func (s *imageSources) guarded(c sources.Components) sources.Components {
+	if s.missing == nil {
+		return c
+	}
+	return s.missing.Components(c)
+}
+
+// proxy is the way to the network, or none.
+func proxy(use imageUse) func(*http.Request) (*url.URL, error) {
+	if !use.offline {
+		return http.ProxyFromEnvironment
+	}
+	return func(*http.Request) (*url.URL, error) { return nil, sources.ErrOffline }
 }
 
 // Resolve pins an image to a digest.

@@ -17,6 +17,7 @@ type planCmd struct {
 	stackFlags
 	lockFlags
 	choiceFlags
+	offlineFlag
 	JSON             bool   `name:"json" help:"Print the plan as JSON."`
 	Out              string `name:"out" placeholder:"FILE" help:"Save the plan, for lkup apply FILE."`
 	DetailedExitcode bool   `name:"detailed-exitcode" help:"Exit with 2 if the plan is not empty."`
@@ -29,8 +30,13 @@ type choiceFlags struct {
 	Replace     []spec.Address `name:"replace" sep:"none" placeholder:"ADDRESS" help:"Make this anew, changed or not. May be repeated."`
 	Destroy     bool           `name:"destroy" help:"Remove every machine."`
 	RefreshOnly bool           `name:"refresh-only" help:"Only record what was changed behind lkup's back."`
-	Upgrade     bool           `name:"upgrade" help:"Take this lkup's own parts of images: its init, kernel modules and built-in templates."`
+	Upgrade     bool           `name:"upgrade" help:"Resolve what lkup.lock.hcl locks anew, and take this lkup's own parts of images: its init, kernel modules and built-in templates."`
 	MaxEffect   planner.Effect `name:"max-effect" placeholder:"EFFECT" enum:",live,restart,replace" default:"" help:"Refuse a plan that goes further: live, restart or replace."`
+}
+
+// offlineFlag keeps a command off the network.
+type offlineFlag struct {
+	Offline bool `name:"offline" env:"LKUP_OFFLINE" help:"Use no network; fail before anything is done if an image is not here, naming all that is missing."`
 }
 
 // check finds flags that contradict each other.
@@ -71,7 +77,7 @@ func (c *planCmd) Run(call *call) error {
 		return err
 	}
 	defer p.close()
-	decide := decider{host: call.Host, project: p, choice: c.choiceFlags}
+	decide := decider{host: call.Host, project: p, choice: c.choiceFlags, offline: c.Offline}
 	if c.Out != "" {
 		// A saved plan leaves nothing open: the auto ports are chosen now.
 		store, err := lockStack(call, p.paths, p.stack.Name, p.dir, "plan", c.lockFlags)
@@ -83,6 +89,9 @@ func (c *planCmd) Run(call *call) error {
 	}
 	d, err := decide.run(call.ctx)
 	if err != nil {
+		return err
+	}
+	if err := d.images.writeLockFile(call.ctx, c.Out != ""); err != nil {
 		return err
 	}
 	if err := c.show(call, d.plan); err != nil {
@@ -116,6 +125,7 @@ type decider struct {
 	project *project
 	store   *state.Store // locked, when choices may be recorded; else nil
 	choice  choiceFlags
+	offline bool
 }
 
 // decision is a plan and what it was made from.
@@ -139,7 +149,7 @@ func (d decider) run(ctx context.Context) (*decision, error) {
 			return nil, err
 		}
 	}
-	images, err := newImageSources(d.host, p.dir)
+	images, err := openImageSources(d.host, p.dir, imageUse{offline: d.offline, upgrade: d.choice.Upgrade})
 	if err != nil {
 		return nil, err
 	}
@@ -149,6 +159,11 @@ func (d decider) run(ctx context.Context) (*decision, error) {
 	}
 	for flag, addresses := range map[string][]spec.Address{"--target": d.choice.Target, "--exclude": d.choice.Exclude, "--replace": d.choice.Replace} {
 		if err := checkAddresses(flag, addresses, p.stack, known); err != nil {
+			return nil, err
+		}
+	}
+	if d.offline && !d.choice.Destroy && !d.choice.RefreshOnly {
+		if err := images.checkHere(ctx, usedImages(p.stack), known); err != nil {
 			return nil, err
 		}
 	}

@@ -60,9 +60,9 @@ func readSettings(host Host) (settings, error) {
 }
 
 // registries wires the source of registries.
-func registries(host Host, images *store.Store, user settings) (*oci.Components, error) {
+func registries(host Host, images *store.Store, user settings, proxy func(*http.Request) (*url.URL, error)) (*oci.Components, error) {
 	to := oci.Settings{
-		Store: images, Registries: map[string]oci.Registry{}, Keychain: authn.DefaultKeychain, Proxy: http.ProxyFromEnvironment,
+		Store: images, Registries: map[string]oci.Registry{}, Keychain: authn.DefaultKeychain, Proxy: proxy,
 	}
 	var err error
 	if to.Mirror, err = mirror(host.Getenv("LKUP_REGISTRY_MIRROR")); err != nil {

@@ -40,13 +40,14 @@ func (b *Book) Components(inner sources.Components) sources.Components {
 	return components{inner, b}
 }
 
-// Fresh is what was resolved in this run, and was not locked so before.
-func (b *Book) Fresh() Pins {
+// Fresh is what was resolved in this run and not locked before; with replace,
+// also what was locked to another digest.
+func (b *Book) Fresh(replace bool) Pins {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	news := Pins{}
 	for key, d := range b.fresh {
-		if b.file[key] != d {
+		if locked, was := b.file[key]; !was || replace && locked != d {
 			news[key] = d
 		}
 	}

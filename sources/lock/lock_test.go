@@ -90,7 +90,7 @@ func TestATagThatMovedKeepsItsLockedDigestUntilUpgrade(t *testing.T) {
 	r := newRegistry()
 	book := lock.Open(lock.Pins{}, false)
 	first := resolveBoth(t, r, book)
-	file, err := lock.Pins{}.Merge(book.Fresh(), false)
+	file, err := lock.Pins{}.Merge(book.Fresh(false), false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,7 +100,7 @@ func TestATagThatMovedKeepsItsLockedDigestUntilUpgrade(t *testing.T) {
 	if diff := cmp.Diff(first, resolveBoth(t, r, book)); diff != "" {
 		t.Error(diff)
 	}
-	if news := book.Fresh(); len(news) > 0 {
+	if news := book.Fresh(true); len(news) > 0 {
 		t.Errorf("nothing is new, and yet: %v", news)
 	}
 
@@ -109,11 +109,14 @@ func TestATagThatMovedKeepsItsLockedDigestUntilUpgrade(t *testing.T) {
 	if diff := cmp.Diff(want, resolveBoth(t, r, book)); diff != "" {
 		t.Error(diff)
 	}
+	if news := book.Fresh(false); len(news) > 0 {
+		t.Errorf("a plan would write: %v", news)
+	}
 	r.tags["oci:a:1"] = digest(5)
 	if diff := cmp.Diff(want, resolveBoth(t, r, book)); diff != "" {
 		t.Errorf("one run has one answer: %s", diff)
 	}
-	if file, err = file.Merge(book.Fresh(), true); err != nil {
+	if file, err = file.Merge(book.Fresh(true), true); err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(want, resolveBoth(t, r, lock.Open(file, false))); diff != "" {
@@ -130,7 +133,7 @@ func TestWhatSaysItsDigestIsNotLocked(t *testing.T) {
 			t.Errorf("%v: %s, %v", img, d, err)
 		}
 	}
-	if news := book.Fresh(); len(news) > 0 {
+	if news := book.Fresh(true); len(news) > 0 {
 		t.Errorf("locked: %v", news)
 	}
 }

@@ -1,0 +1,78 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/lkup/lkup/internal/state"
+	"github.com/lkup/lkup/planner"
+	"github.com/lkup/lkup/sources"
+	"github.com/lkup/lkup/sources/offline"
+	"github.com/lkup/lkup/spec"
+)
+
+// missingError names all that is not here, and was to be had without network.
+type missingError struct{ missing []offline.Missing }
+
+func (e missingError) Error() string {
+	var b strings.Builder
+	b.WriteString("the network may not be used (--offline), and this is missing:\n")
+	for _, m := range e.missing {
+		fmt.Fprintf(&b, "  %s %s (%s needs it)\n", m.Ref, m.Why, m.Need)
+	}
+	b.WriteString("To fetch them while there is a network, type: lkup image pull")
+	return b.String()
+}
+
+// Stored reports whether an image that resolved to d can be had without
+// network.
+func (s *imageSources) Stored(img spec.Image, d sources.Digest) bool {
+	source, err := s.source(img)
+	if err != nil {
+		return false
+	}
+	storer, ok := source.(sources.Storer)
+	return !ok || storer.Stored(d)
+}
+
+// checkHere is a [missingError] unless all images can be had, or built,
+// without network.
+func (s *imageSources) checkHere(ctx context.Context, images []spec.Image, known state.State) error {
+	var all missingError
+	var problems []error
+	for _, img := range images {
+		s.missing.Take()
+		d, err := s.Describe(ctx, img)
+		missing := s.missing.Take()
+		switch {
+		case err == nil && s.Stored(img, keepDigest(img.Address, d, known, s.templates.Stored)):
+			continue
+		case err != nil && len(missing) == 0:
+			problems = append(problems, fmt.Errorf("%s: %w", img.Origin, err))
+		}
+		for _, m := range missing {
+			m.Need = string(img.Address)
+			all.missing = append(all.missing, m)
+		}
+	}
+	if len(problems) > 0 {
+		return errors.Join(problems...)
+	}
+	if len(all.missing) == 0 {
+		return nil
+	}
+	slices.SortStableFunc(all.missing, func(a, b offline.Missing) int { return strings.Compare(a.Ref, b.Ref) })
+	return all
+}
+
+// savedImages are the images of a saved plan, by address.
+func savedImages(saved planner.Saved) []spec.Image {
+	var all []spec.Image
+	for _, address := range sortedKeys(saved.Images) {
+		all = append(all, saved.Images[address])
+	}
+	return all
+}
