@@ -8,21 +8,30 @@ import (
 	"strings"
 
 	"github.com/lkup/lkup/internal/state"
+	"github.com/lkup/lkup/internal/view"
 	"github.com/lkup/lkup/planner"
 	"github.com/lkup/lkup/sources"
 	"github.com/lkup/lkup/sources/offline"
 	"github.com/lkup/lkup/spec"
 )
 
-// missingError names all that is not here, and was to be had without network.
-type missingError struct{ missing []offline.Missing }
+// missingError names all that is not here, and was to be had without network,
+// with the images that need it.
+type missingError map[offline.Missing][]spec.Address
 
 func (e missingError) Error() string {
+	var lines []string
+	for m, images := range e {
+		need := "needs"
+		if len(images) > 1 {
+			need = "need"
+		}
+		lines = append(lines, fmt.Sprintf("  %s %s (%s %s it)\n", m.Ref, m.Why, view.List(images), need))
+	}
+	slices.Sort(lines)
 	var b strings.Builder
 	b.WriteString("the network may not be used (--offline), and this is missing:\n")
-	for _, m := range e.missing {
-		fmt.Fprintf(&b, "  %s %s (%s needs it)\n", m.Ref, m.Why, m.Need)
-	}
+	b.WriteString(strings.Join(lines, ""))
 	b.WriteString("To fetch them while there is a network, type: lkup image pull")
 	return b.String()
 }
@@ -41,7 +50,7 @@ func (s *imageSources) Stored(img spec.Image, d sources.Digest) bool {
 // checkHere is a [missingError] unless all images can be had, or built,
 // without network.
 func (s *imageSources) checkHere(ctx context.Context, images []spec.Image, known state.State) error {
-	var all missingError
+	all := missingError{}
 	var problems []error
 	for _, img := range images {
 		s.missing.Take()
@@ -54,17 +63,15 @@ func (s *imageSources) checkHere(ctx context.Context, images []spec.Image, known
 			problems = append(problems, fmt.Errorf("%s: %w", img.Origin, err))
 		}
 		for _, m := range missing {
-			m.Need = string(img.Address)
-			all.missing = append(all.missing, m)
+			all[m] = append(all[m], img.Address)
 		}
 	}
 	if len(problems) > 0 {
 		return errors.Join(problems...)
 	}
-	if len(all.missing) == 0 {
+	if len(all) == 0 {
 		return nil
 	}
-	slices.SortStableFunc(all.missing, func(a, b offline.Missing) int { return strings.Compare(a.Ref, b.Ref) })
 	return all
 }
 

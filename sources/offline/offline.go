@@ -19,9 +19,8 @@ import (
 
 // Missing is one thing that is not here.
 type Missing struct {
-	Ref  string
-	Why  string
-	Need string // what needs it, as the caller says
+	Ref string
+	Why string
 }
 
 // Ledger gathers what is missing. It is safe for concurrent use.
