@@ -80,3 +80,18 @@ func ParseMarker(line string) (Stage, bool) {
 		return "", false
 	}
 }
+
+const failure = "lkup-init: cannot run "
+
+// Failure is the console line that tells that a service does not run: it could
+// not be started, which is another thing than to have ended.
+func Failure(service, reason string) string {
+	return failure + service + ": " + strings.Join(strings.Fields(reason), " ")
+}
+
+// ParseFailure reads a console line as ParseMarker does.
+func ParseFailure(line string) (service, reason string, failed bool) {
+	_, rest, found := strings.Cut(line, failure)
+	service, reason, named := strings.Cut(rest, ": ")
+	return service, strings.TrimSpace(reason), found && named
+}

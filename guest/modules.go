@@ -16,5 +16,7 @@ func Modules() []string {
 		"overlay", "ext4", "squashfs", "isofs", "loop",
 		// DHCP clients of images that bring their own.
 		"af_packet",
+		// Interfaces that templates have made for containers.
+		"veth", "dummy",
 	}
 }

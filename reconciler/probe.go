@@ -24,6 +24,9 @@ const probeLimit = 2 * time.Second
 // same reason.
 const httpLimit = 250 * time.Millisecond
 
+// sshProbe is the name of the probe that SSH answers.
+const sshProbe = "ssh"
+
 // probe is one thing that must hold before a VM is ready.
 type probe struct {
 	name   string
@@ -66,7 +69,7 @@ func probesOf(vm spec.VM, guest bool) []*probe {
 		all = append(all, logProbe(r.Log))
 	}
 	if r.SSH || len(all) == 0 && guest {
-		all = append(all, &probe{name: "ssh", ssh: true, try: func(context.Context, Guest) error { return nil }})
+		all = append(all, &probe{name: sshProbe, ssh: true, try: func(context.Context, Guest) error { return nil }})
 	}
 	for _, p := range all {
 		if p.hear == nil {

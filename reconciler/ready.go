@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/lkup/lkup/drivers"
@@ -37,6 +38,7 @@ type wait struct {
 	dialled  time.Time
 	asked    time.Time
 	sshError error
+	failed   error // a service cannot run, as the guest says
 }
 
 func newWait(u *unit, driver drivers.Driver, i state.Instance, m drivers.Machine) *wait {
@@ -95,7 +97,19 @@ func (w *wait) look(ctx context.Context) (done bool, err error) {
 	if w.needsSSH() && w.conn == nil {
 		w.dial(ctx)
 	}
-	return w.probe(ctx), nil
+	if w.probe(ctx) {
+		return true, nil
+	}
+	if w.failed != nil && w.awaitsService() {
+		return false, w.failed
+	}
+	return false, nil
+}
+
+// awaitsService reports whether a probe is open that a service may have to
+// answer: to wait for that is in vain where one cannot run.
+func (w *wait) awaitsService() bool {
+	return slices.ContainsFunc(w.probes, func(p *probe) bool { return !p.passed && p.name != sshProbe })
 }
 
 // hear takes in one line of the console.
@@ -116,6 +130,9 @@ func (w *wait) hear(line string) {
 			}
 		case guest.StageUp:
 		}
+	}
+	if service, reason, failed := guest.ParseFailure(line); failed && w.instance.Guest && w.failed == nil {
+		w.failed = fmt.Errorf("service %s cannot run: %s", service, reason)
 	}
 	for _, p := range w.probes {
 		p.hear(line)

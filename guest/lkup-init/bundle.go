@@ -10,16 +10,20 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
 )
 
-// runtime is runtime.json: what LinuxKit has its init do around runc.
+// runtime is runtime.json: what LinuxKit has its init do around runc. Its
+// "namespace" is one of containerd's, and means nothing to runc.
 type runtime struct {
-	Cgroups []string       `json:"cgroups"`
-	Mounts  []runtimeMount `json:"mounts"`
-	Mkdir   []string       `json:"mkdir"`
+	Cgroups    []string          `json:"cgroups"`
+	Mounts     []runtimeMount    `json:"mounts"`
+	Mkdir      []string          `json:"mkdir"`
+	Interfaces []netdev          `json:"interfaces"`
+	BindNS     map[string]string `json:"bindNS"` // kind -> path, empty for none
 }
 
 type runtimeMount struct {
@@ -29,17 +33,28 @@ type runtimeMount struct {
 	Options     []string `json:"options"`
 }
 
-// prepare does what runtime.json says, and gives the container the VM's
-// environment.
-func (m *machine) prepare(bundle string) error {
-	content, err := os.ReadFile(filepath.Join(bundle, "runtime.json"))
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
+// readRuntime reads a bundle's runtime.json; one without has nothing to do.
+func readRuntime(bundle string) (runtime, error) {
 	var r runtime
-	if len(content) > 0 {
-		if err := json.Unmarshal(content, &r); err != nil {
-			return fmt.Errorf("read runtime.json: %w", err)
+	content, err := os.ReadFile(filepath.Join(bundle, "runtime.json"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return r, nil
+	}
+	if err == nil {
+		err = json.Unmarshal(content, &r)
+	}
+	if err != nil {
+		return r, fmt.Errorf("read runtime.json: %w", err)
+	}
+	return r, nil
+}
+
+// prepare does what comes before the container is made, and gives it the VM's
+// environment.
+func (m *machine) prepare(bundle string, r runtime) error {
+	for _, name := range r.Cgroups {
+		if err := makeCgroup(cgroupRoot, name); err != nil {
+			return err
 		}
 	}
 	for _, mount := range r.Mounts {
@@ -57,6 +72,44 @@ func (m *machine) prepare(bundle string) error {
 		}
 	}
 	return m.addEnv(filepath.Join(bundle, "config.json"))
+}
+
+// cleanUp takes away the root that was put together for a container that has
+// ended, and so the memory of what it wrote there.
+func (r runtime) cleanUp(bundle string) {
+	for _, mount := range slices.Backward(r.Mounts) {
+		if mount.Destination == bundle+"/rootfs" || mount.Destination == bundle+"/tmp" {
+			_ = unix.Unmount(mount.Destination, unix.MNT_DETACH) // what a namespace still holds stays with it
+		}
+	}
+}
+
+const cgroupRoot = "/sys/fs/cgroup"
+
+// makeCgroup makes a control group that containers may join by cgroupsPath,
+// with every controller on the way to it.
+func makeCgroup(root, name string) error {
+	dir := root
+	for _, part := range strings.Split(strings.Trim(name, "/"), "/") {
+		enableControllers(dir)
+		dir = filepath.Join(dir, part)
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("make cgroup %s: %w", name, err)
+	}
+	return nil
+}
+
+// enableControllers gives the groups below a group what it may give. Each is
+// asked for alone: the kernel refuses a list as a whole.
+func enableControllers(dir string) {
+	content, err := os.ReadFile(filepath.Join(dir, "cgroup.controllers"))
+	if err != nil {
+		return // it is made with its parents, or is no cgroup v2
+	}
+	for _, controller := range strings.Fields(string(content)) {
+		_ = os.WriteFile(filepath.Join(dir, "cgroup.subtree_control"), []byte("+"+controller), 0o644)
+	}
 }
 
 // options that are flags of the mount call; others go to the file system.
@@ -89,7 +142,16 @@ func (r runtimeMount) do() error {
 	if flags&propagation != 0 {
 		flags &= propagation | unix.MS_REC
 	}
-	return mount{r.Source, r.Destination, r.Type, flags, strings.Join(data, ",")}.do()
+	whole := mount{r.Source, r.Destination, r.Type, flags, strings.Join(data, ",")}
+	if err := whole.do(); err != nil {
+		return err
+	}
+	if flags&unix.MS_BIND == 0 || flags&unix.MS_RDONLY == 0 || flags&unix.MS_REMOUNT != 0 {
+		return nil
+	}
+	// The kernel makes a bind read-only only when it is there.
+	whole.flags |= unix.MS_REMOUNT
+	return whole.do()
 }
 
 // makeOverlayDirs makes the directories that an overlay writes to. They lie in

@@ -3,6 +3,8 @@
 package main
 
 import (
+	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -41,6 +43,43 @@ func (c *children) Wait(cmd *exec.Cmd) error {
 	c.mu.Unlock()
 	c.reapOrphans() // one may stand behind it in the kernel's list
 	return err
+}
+
+// Run starts a command and awaits it.
+func (c *children) Run(cmd *exec.Cmd) error {
+	if err := c.Start(cmd); err != nil {
+		return err
+	}
+	return c.Wait(cmd)
+}
+
+// Adopt keeps a process that came here as an orphan for WaitAdopted.
+func (c *children) Adopt(pid int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.own[pid] = true
+}
+
+// WaitAdopted awaits a process that was adopted.
+func (c *children) WaitAdopted(pid int) error {
+	var status unix.WaitStatus
+	_, err := unix.Wait4(pid, &status, 0, nil)
+	for errors.Is(err, unix.EINTR) {
+		_, err = unix.Wait4(pid, &status, 0, nil)
+	}
+	c.mu.Lock()
+	delete(c.own, pid)
+	c.mu.Unlock()
+	c.reapOrphans()
+	switch {
+	case err != nil:
+		return err
+	case status.Signaled():
+		return fmt.Errorf("signal: %s", status.Signal())
+	case status.ExitStatus() != 0:
+		return fmt.Errorf("exit status %d", status.ExitStatus())
+	}
+	return nil
 }
 
 // reap reaps orphans for ever.

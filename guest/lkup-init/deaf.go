@@ -15,8 +15,8 @@ import (
 // killDeaf kills the first processes of a container that a SIGTERM cannot
 // reach. In a pid namespace of its own, the kernel drops signals for process 1
 // that it has no handler for, so waiting for such a process is in vain.
-func killDeaf(runc int) {
-	for _, pid := range childrenOf(runc) {
+func killDeaf(pids []int) {
+	for _, pid := range pids {
 		status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 		if err == nil && deaf(string(status), unix.SIGTERM) {
 			_ = unix.Kill(pid, unix.SIGKILL)

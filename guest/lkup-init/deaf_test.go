@@ -40,7 +40,7 @@ func TestKillDeafEndsAChildWithoutAHandler(t *testing.T) {
 	if children := childrenOf(os.Getpid()); !slices.Contains(children, child.Process.Pid) {
 		t.Fatalf("children of this process are %v, without %d", children, child.Process.Pid)
 	}
-	killDeaf(os.Getpid())
+	killDeaf(childrenOf(os.Getpid()))
 	if got := fmt.Sprint(child.Wait()); got != "signal: killed" {
 		t.Errorf("the child ended with %q", got)
 	}

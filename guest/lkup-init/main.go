@@ -69,6 +69,7 @@ func (m *machine) boot() {
 	m.watchPowerButton()
 	m.modules.loadForDevices(everything)
 	m.mountShares()
+	m.mountVolumes()
 	m.runOnboot()
 	m.startServices()
 	m.serveConsole()

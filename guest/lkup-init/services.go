@@ -3,18 +3,17 @@
 package main
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/lkup/lkup/guest"
 )
 
 // Where LinuxKit puts the bundles.
@@ -27,7 +26,7 @@ const (
 // service is a container that runs until the machine ends.
 type service struct {
 	name string
-	cmd  *exec.Cmd
+	stop func()        // asks it to end; does not wait
 	over chan struct{} // closed when it has ended
 }
 
@@ -41,12 +40,16 @@ func (m *machine) runInTurn(dir string) {
 	for _, name := range bundles(dir) {
 		// A folder is NNN-name; the number only orders.
 		_, short, _ := strings.Cut(name, "-")
-		s, err := m.start(filepath.Join(dir, name), strings.TrimPrefix(dir, "/containers/")+"-"+name, short)
+		bundle := filepath.Join(dir, name)
+		s, err := m.start(bundle, strings.TrimPrefix(dir, "/containers/")+"-"+name, short)
 		if err != nil {
 			m.log("%s: %v", short, err)
 			continue
 		}
 		<-s.over
+		if r, err := readRuntime(bundle); err == nil {
+			r.cleanUp(bundle)
+		}
 	}
 }
 
@@ -54,11 +57,16 @@ func (m *machine) startServices() {
 	for _, name := range bundles(services) {
 		s, err := m.start(filepath.Join(services, name), name, name)
 		if err != nil {
-			m.log("%s: %v", name, err)
+			m.fail(name, err)
 			continue
 		}
 		m.services = append(m.services, s)
 	}
+}
+
+// fail tells the host that a service does not run and never will.
+func (m *machine) fail(name string, err error) {
+	m.write(guest.Failure(name, err.Error()))
 }
 
 // bundles lists the folders of a section, sorted.
@@ -78,32 +86,61 @@ func bundles(dir string) []string {
 
 // start runs one bundle with runc in the background.
 func (m *machine) start(bundle, id, name string) (*service, error) {
-	if err := m.prepare(bundle); err != nil {
-		return nil, err
-	}
-	logFile, err := os.OpenFile("/var/log/"+name+".log", os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o640)
+	r, err := readRuntime(bundle)
 	if err != nil {
 		return nil, err
 	}
-	read, write, err := os.Pipe()
+	if err := m.prepare(bundle, r); err != nil {
+		return nil, err
+	}
+	path, err := findRunc()
 	if err != nil {
-		return nil, errors.Join(err, logFile.Close())
+		return nil, err
 	}
-	cmd := exec.Command("runc", "run", "--bundle", bundle, id)
-	if cmd.Path, err = findRunc(); err != nil {
-		return nil, errors.Join(err, logFile.Close(), read.Close(), write.Close())
+	out, err := m.newOutput(name)
+	if err != nil {
+		return nil, err
 	}
-	cmd.Err = nil
+	c := container{runc: path, bundle: bundle, id: id, name: name, output: out}
+	if r.touchesProcess() {
+		return m.createAndStart(c, r)
+	}
+	return m.run(c)
+}
+
+// container is a bundle on its way to run.
+type container struct {
+	runc, bundle, id, name string
+	output                 *output
+}
+
+// command is a command line of runc. What it starts inherits its output.
+func (c container) command(args ...string) *exec.Cmd {
+	cmd := exec.Command(c.runc, args...)
 	cmd.Env = []string{"PATH=" + searchPath}
-	cmd.Stdout, cmd.Stderr = write, write
+	cmd.Stdout, cmd.Stderr = c.output.write, c.output.write
 	cmd.SysProcAttr = &unix.SysProcAttr{Setsid: true}
-	err = m.children.Start(cmd)
-	_ = write.Close() // the child has its own
+	return cmd
+}
+
+// pidFile is where runc leaves the number of a container's first process,
+// once it runs.
+func (c container) pidFile() string { return "/run/" + c.id + ".pid" }
+
+// run has one runc make the container, start it and stay until it ends: that
+// is the fastest.
+func (m *machine) run(c container) (*service, error) {
+	cmd := c.command("run", "--bundle", c.bundle, "--pid-file", c.pidFile(), c.id)
+	err := m.children.Start(cmd)
+	c.output.closeWrite() // the child has its own
 	if err != nil {
-		return nil, errors.Join(err, logFile.Close(), read.Close())
+		return nil, err
 	}
-	s := &service{name: name, cmd: cmd, over: make(chan struct{})}
-	go m.follow(s, read, logFile)
+	s := &service{name: c.name, over: make(chan struct{}), stop: func() {
+		_ = cmd.Process.Signal(unix.SIGTERM) // runc passes it on
+		killDeaf(childrenOf(cmd.Process.Pid))
+	}}
+	go m.follow(s, c, func() error { return m.children.Wait(cmd) })
 	return s, nil
 }
 
@@ -116,41 +153,31 @@ func findRunc() (string, error) {
 	return "", errors.New("the image has no runc to run containers with; add apt:runc to the template's init list")
 }
 
-// follow writes what a container says into its log and on the console, and
-// tells how it ended.
-func (m *machine) follow(s *service, output io.ReadCloser, logFile io.WriteCloser) {
-	var copied sync.WaitGroup
-	copied.Go(func() { m.copyLines(s.name, output, logFile) })
-	err := m.children.Wait(s.cmd)
-	// Processes that outlive runc may hold the pipe: its end is not awaited.
+// follow awaits the end of a container, and tells of a bad one.
+func (m *machine) follow(s *service, c container, wait func() error) {
+	err := wait()
 	if err != nil && !m.ending() {
-		m.log("%s: %v", s.name, err)
+		m.tellEnd(c, err)
 	}
+	_ = os.Remove(c.pidFile())
 	close(s.over)
-	copied.Wait()
-	_, _ = output.Close(), logFile.Close()
 }
 
-func (m *machine) copyLines(name string, output io.Reader, logFile io.Writer) {
-	lines := bufio.NewReader(output)
-	for {
-		line, err := lines.ReadString('\n')
-		if line != "" {
-			_, _ = io.WriteString(logFile, line)
-			m.write(time.Now().UTC().Format(time.RFC3339Nano) + " " + name + ": " + strings.TrimRight(line, "\r\n"))
-		}
-		if err != nil {
-			return
-		}
+// tellEnd tells apart a service that ended badly and one that never ran.
+func (m *machine) tellEnd(c container, err error) {
+	_, ran := os.Stat(c.pidFile())
+	if ran != nil && filepath.Dir(c.bundle) == services {
+		m.fail(c.name, fmt.Errorf("%w: %s", err, c.output.last()))
+		return
 	}
+	m.log("%s: %v", c.name, err)
 }
 
 // stopServices asks the services to end, together, and kills those that do not.
 func (m *machine) stopServices() {
 	m.off.begun.Store(true)
 	for _, s := range m.services {
-		_ = s.cmd.Process.Signal(unix.SIGTERM) // runc passes it on
-		killDeaf(s.cmd.Process.Pid)
+		s.stop()
 	}
 	limit := time.After(stopLimit)
 	for _, s := range m.services {
