@@ -40,6 +40,12 @@ type Builder struct {
 	Components map[string]sources.Components
 	Store      *store.Store
 	Arch       string // GOARCH of the guests
+	// Home is where files whose source begins with "~/" lie; nil if there is
+	// no such place. Like Project it must not let a path escape.
+	Home fs.FS
+	// Partial accepts templates that no machine can start from, as LinuxKit
+	// does, for what only writes a tar. Fetch refuses them all the same.
+	Partial bool
 }
 
 // format changes when the same inputs come to give other files.
@@ -155,21 +161,21 @@ func (b *Builder) read(ctx context.Context, img spec.Image) (recipe, error) {
 	if err != nil {
 		return recipe{}, fmt.Errorf("read %s: %w", img.Address, err)
 	}
-	t, err := parse(name, text, img.Template.Vars)
+	t, err := parse(name, text, img.Template.Vars, b.Partial)
 	if err != nil {
 		return recipe{}, err
 	}
 	r := recipe{name: strings.Replace(name, "builtin ", "builtin:", 1), template: t, digests: map[string]sources.Digest{}, arch: b.Arch}
-	if r.contents, err = b.contents(path.Dir(name), t.Files); err != nil {
+	if r.contents, err = b.contents(path.Dir(name), t); err != nil {
 		return recipe{}, err
 	}
 	var problems []error
-	for _, ref := range t.refs() {
+	for _, ref := range t.refs(b.Arch) {
 		d, err := b.resolve(ctx, ref)
 		if err != nil {
 			problems = append(problems, fmt.Errorf("%s: %w", ref.At, err))
 		}
-		r.digests[ref.Text] = d
+		r.digests[ref.key(b.Arch)] = d
 	}
 	return r, errors.Join(problems...)
 }
@@ -187,29 +193,56 @@ func (b *Builder) text(t spec.Template) (name string, text []byte, err error) {
 	return name, text, err
 }
 
-// refs are the images that the template names, each once.
-func (t *template) refs() []ref {
-	all := append([]ref{t.Kernel.Image}, t.Init...)
-	for _, s := range t.sections() {
-		for _, c := range s.containers {
-			all = append(all, c.Image)
+// refs are the images that the template names, each once for each
+// architecture that it is wanted for.
+func (t *template) refs(arch string) []wanted {
+	var all []wanted
+	if t.Kernel != nil && t.Kernel.Image.Text != "" {
+		all = append(all, wanted{t.Kernel.Image, arch})
+	}
+	for _, r := range t.Init {
+		all = append(all, wanted{r, arch})
+	}
+	for _, v := range t.Volumes {
+		for _, a := range v.archs(arch) {
+			all = append(all, wanted{v.Image, a})
 		}
 	}
-	var once []ref
-	for _, r := range all {
-		if !slices.ContainsFunc(once, func(o ref) bool { return o.Text == r.Text }) {
-			once = append(once, r)
+	for _, s := range t.sections() {
+		for _, c := range s.containers {
+			all = append(all, wanted{c.Image, arch})
+		}
+	}
+	var once []wanted
+	for _, w := range all {
+		if !slices.ContainsFunc(once, func(o wanted) bool { return o.Text == w.Text && o.arch == w.arch }) {
+			once = append(once, w)
 		}
 	}
 	return once
 }
 
-func (b *Builder) resolve(ctx context.Context, r ref) (sources.Digest, error) {
-	components, err := b.components(r.Text)
+// wanted is an image for an architecture.
+type wanted struct {
+	ref
+	arch string // GOARCH
+}
+
+// key tells a component apart: its ref, and its architecture where that is not
+// the guest's.
+func (w wanted) key(guest string) string {
+	if w.arch == guest {
+		return w.Text
+	}
+	return w.Text + " for " + w.arch
+}
+
+func (b *Builder) resolve(ctx context.Context, w wanted) (sources.Digest, error) {
+	components, err := b.components(w.Text)
 	if err != nil {
 		return "", err
 	}
-	return components.Resolve(ctx, r.Text, b.Arch)
+	return components.Resolve(ctx, w.Text, w.arch)
 }
 
 func (b *Builder) components(ref string) (sources.Components, error) {

@@ -85,8 +85,9 @@ func newShelf(t *testing.T) shelf {
 		"kernel": image(t, v1.Config{}, []entry{{name: "kernel", content: bzImage(t, "\x7fELF kernel")}, {name: "kernel.tar", content: tarOf(t, []entry{
 			{name: "./lib/modules/6.1/", kind: tar.TypeDir}, {name: "./lib/modules/6.1/modules.dep", content: "x:"},
 		})}}),
-		"init": image(t, v1.Config{}, []entry{{name: "init", content: "init", mode: 0o755}}),
-		"runc": image(t, v1.Config{}, []entry{{name: "usr/bin/runc", content: "runc", mode: 0o755}}),
+		"init":         image(t, v1.Config{}, []entry{{name: "init", content: "init", mode: 0o755}}),
+		"builtin:init": image(t, v1.Config{}, []entry{{name: "init", content: "init", mode: 0o755}}),
+		"runc":         image(t, v1.Config{}, []entry{{name: "usr/bin/runc", content: "runc", mode: 0o755}}),
 		"debian": image(t, v1.Config{}, []entry{
 			{name: "usr/", kind: tar.TypeDir, mode: 0o755}, {name: "usr/bin/", kind: tar.TypeDir, mode: 0o755},
 			{name: "bin", content: "usr/bin", kind: tar.TypeSymlink}, {name: "lib", content: "/usr/lib", kind: tar.TypeSymlink},

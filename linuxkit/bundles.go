@@ -42,15 +42,16 @@ func (r recipe) bundle(dir string, c container, from component, as origin, ids m
 	if err != nil {
 		return nil, err
 	}
-	b := bundle{settings: merge(c.settings, label), image: config.Config, ids: ids}
+	b := bundle{settings: merge(withVolumes(c.settings, r.template.Volumes), label), image: config.Config, ids: ids}
 	readonly := isTrue(b.settings.Readonly)
-	image, repeated := images[c.Image.Text]
+	name := expandedRef(c.Image.Text) // as LinuxKit compares
+	image, repeated := images[name]
 	if !repeated {
 		image = dir + "/lower"
 		if readonly {
 			image = dir + "/rootfs"
 		}
-		images[c.Image.Text] = image
+		images[name] = image
 	}
 	configJSON, err := b.configJSON()
 	if err != nil {
@@ -62,7 +63,7 @@ func (r recipe) bundle(dir string, c container, from component, as origin, ids m
 	}
 	var list []segment
 	if !repeated {
-		list = append(list, from.segment(image, as))
+		list = append(list, from.segment(image, as, false))
 	}
 	ownRoot := image == dir+"/rootfs"
 	return append(list, segment{
@@ -75,10 +76,11 @@ func (r recipe) bundle(dir string, c container, from component, as origin, ids m
 	}), nil
 }
 
-// segment is the files of a container's image below a folder of the guest.
-func (c component) segment(folder string, as origin) segment {
+// segment is the files of a component below a folder of the guest. live says
+// that the guest's own resolv.conf is to be seen in it.
+func (c component) segment(folder string, as origin, live bool) segment {
 	return segment{
-		key:    store.Key(format, "image", string(c.digest), folder),
+		key:    store.Key(format, "image", string(c.digest), folder, fmt.Sprint(live)),
 		what:   c.ref,
 		origin: as,
 		write: func(a archive) error {
@@ -86,7 +88,7 @@ func (c component) segment(folder string, as origin) segment {
 			if err != nil {
 				return err
 			}
-			return c.tree.unpack(a, folder, entries, false)
+			return c.tree.unpack(a, folder, entries, live)
 		},
 	}
 }
@@ -129,9 +131,24 @@ func labelSettings(ref string, config v1.Config) (settings, error) {
 	if node := d.document([]byte(text)); node != nil {
 		d.decode(node, reflect.ValueOf(&s).Elem(), "the label")
 		d.checkSettings("the label", d.at(node), s, nil)
+		d.checkLabelBinds(s, d.at(node))
 	}
 	if len(d.mistakes) > 0 {
 		return settings{}, d.mistakes.sorted()
 	}
 	return s, nil
+}
+
+// checkLabelBinds refuses names of volumes: a component cannot know a
+// template's. LinuxKit writes them as they are, which no runtime can mount.
+func (d *decoder) checkLabelBinds(s settings, at Position) {
+	for _, text := range given(s.Binds) {
+		mount, err := bindMount(text)
+		if err != nil {
+			continue // which was said
+		}
+		if err := checkUse(mount, nil); err != nil {
+			d.report(at, "the label.binds: %q: %v", text, err)
+		}
+	}
 }

@@ -7,22 +7,11 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-
-	"go.yaml.in/yaml/v3"
 )
 
 // check finds what the types cannot say.
-func (d *decoder) check(document *yaml.Node, t *template) {
-	if _, given := d.places["kernel"]; !given {
-		d.mistake(document, "kernel is missing; write kernel: {image: builtin:kernel}")
-	} else if t.Kernel != nil && t.Kernel.Image.Text == "" && t.Kernel.At.Line > 0 {
-		d.report(t.Kernel.At, "kernel.image is missing; write image: builtin:kernel")
-	}
-	if _, given := d.places["init"]; !given {
-		d.mistake(document, "init is missing; write init: [builtin:init, apt:busybox-static]")
-	} else if t.Init != nil && len(t.Init) == 0 {
-		d.mistake(document, "init is empty; write init: [builtin:init, apt:busybox-static]")
-	}
+func (d *decoder) check(t *template) {
+	d.checkVolumes(t.Volumes)
 	ids := t.identities()
 	for _, s := range t.sections() {
 		seen := map[string]bool{}
@@ -30,7 +19,9 @@ func (d *decoder) check(document *yaml.Node, t *template) {
 			if c.At.Line == 0 {
 				continue // no mapping, which was said
 			}
-			d.checkContainer(fmt.Sprintf("%s[%d]", s.name, i), c, ids)
+			where := fmt.Sprintf("%s[%d]", s.name, i)
+			d.checkContainer(where, c, ids)
+			d.checkVolumeUses(where, c, t.Volumes)
 			if s.name == services && seen[c.Name] {
 				d.report(c.At, "two services are named %q", c.Name)
 			}
@@ -42,6 +33,40 @@ func (d *decoder) check(document *yaml.Node, t *template) {
 			d.checkFile(fmt.Sprintf("files[%d]", i), f, ids)
 		}
 	}
+	d.checkParents(t.Files)
+}
+
+// missing says what a template lacks that a machine is to be started from.
+// LinuxKit requires nothing: it builds parts of systems too. given has the
+// keys that are written, if wrongly, of which enough was said.
+func (t *template) missing(given map[string]Position) Mistakes {
+	var missing Mistakes
+	at, written := given["kernel"]
+	if !written {
+		at = t.At
+	}
+	wrong := written && (t.Kernel == nil || t.Kernel.At.Line == 0)
+	if !wrong && (t.Kernel == nil || t.Kernel.Image.Text == "") {
+		missing = append(missing, Mistake{at, "kernel.image is missing: no machine can start; write kernel: {image: builtin:kernel}"})
+	}
+	at, written = given["init"]
+	if !written {
+		at = t.At
+	}
+	wrong = written && t.Init == nil
+	if !wrong && len(t.Init) == 0 && !t.bringsInit() {
+		missing = append(missing, Mistake{at, "init names nothing to run; write init: [builtin:init, apt:busybox-static]"})
+	}
+	return missing
+}
+
+// bringsInit reports whether files or the kernel's command line say what the
+// kernel is to start.
+func (t *template) bringsInit() bool {
+	if t.Kernel != nil && t.Kernel.Cmdline != nil && strings.Contains(*t.Kernel.Cmdline, "init=") {
+		return true
+	}
+	return slices.ContainsFunc(t.Files, func(f file) bool { return entryName(f.Path) == "init" })
 }
 
 func (d *decoder) report(at Position, format string, args ...any) {
@@ -116,31 +141,53 @@ func (d *decoder) checkSettings(where string, at Position, s settings, ids map[s
 		if err == nil {
 			return
 		}
-		if place, ok := d.places[where+"."+key]; ok {
-			at = place
+		place := at
+		if exact, ok := d.places[where+"."+key]; ok {
+			place = exact
 		}
-		d.report(at, "%s.%s: %v", where, key, err)
+		d.report(place, "%s.%s: %v", where, key, err)
 	}
-	_, err := capabilityNames(given(s.Capabilities))
-	problem("capabilities", err)
-	_, err = capabilityNames(given(s.CapabilitiesAdd))
-	problem("capabilities.add", err)
-	_, err = capabilityNames(given(s.Ambient))
-	problem("ambient", err)
-	_, err = rlimits(given(s.Rlimits))
-	problem("rlimits", err)
-	_, _, err = devices(given(s.Devices))
-	problem("devices", err)
-	for _, bind := range slices.Concat(given(s.Binds), given(s.BindsAdd)) {
-		_, err := bindMount(bind)
-		problem("binds", err)
-	}
-	for _, mount := range given(s.Mounts) {
-		_, err := fullMount(mount)
-		problem("mounts", err)
-	}
+	each(problem, "capabilities", given(s.Capabilities), second(capabilityNames))
+	each(problem, "capabilities.add", given(s.CapabilitiesAdd), second(capabilityNames))
+	each(problem, "ambient", given(s.Ambient), second(capabilityNames))
+	each(problem, "rlimits", given(s.Rlimits), second(rlimits))
+	each(problem, "devices", given(s.Devices), func(list []device) error {
+		_, _, err := devices(list)
+		return err
+	})
+	each(problem, "binds", given(s.Binds), one(bindMount))
+	each(problem, "binds.add", given(s.BindsAdd), one(bindMount))
+	each(problem, "tmpfs", given(s.Tmpfs), one(tmpfsMount))
+	each(problem, "mounts", given(s.Mounts), one(fullMount))
 	for _, id := range append(given(s.AdditionalGids), orRoot(s.UID), orRoot(s.GID)) {
 		d.checkIdentity(id, ids)
+	}
+}
+
+// each checks the elements of a list one by one, so that each problem has its
+// own place. A list of one that stands for something else is one too.
+func each[T any](problem func(key string, err error), key string, list []T, check func([]T) error) {
+	if len(list) == 1 {
+		problem(key+"[0]", check(list))
+		return
+	}
+	for i := range list {
+		// Twice the same, because [all] and [none] mean themselves only alone.
+		problem(fmt.Sprintf("%s[%d]", key, i), check([]T{list[i], list[i]}))
+	}
+}
+
+func second[T, V any](check func([]T) (V, error)) func([]T) error {
+	return func(list []T) error {
+		_, err := check(list)
+		return err
+	}
+}
+
+func one[T, V any](check func(T) (V, error)) func([]T) error {
+	return func(list []T) error {
+		_, err := check(list[0])
+		return err
 	}
 }
 
@@ -170,13 +217,16 @@ func (d *decoder) checkFile(where string, f file, ids map[string]uint32) {
 		d.report(f.At, "%s: path %q is no path below /", where, f.Path)
 	}
 	kinds := 0
-	for _, set := range []bool{f.Contents != nil, f.Source != "", f.Directory, f.Symlink != ""} {
+	for _, set := range []bool{f.Contents != nil, f.Source != "", f.Metadata != "", f.Directory, f.Symlink != ""} {
 		if set {
 			kinds++
 		}
 	}
 	if kinds != 1 {
-		d.report(f.At, "%s: give exactly one of contents, source, directory and symlink", where)
+		d.report(f.At, "%s: give exactly one of contents, source, metadata, directory and symlink", where)
+	}
+	if f.Metadata != "" && f.Metadata != "yaml" && f.Metadata != "json" {
+		d.report(d.places[where+".metadata"], "%s.metadata: %q is neither yaml nor json", where, f.Metadata)
 	}
 	if _, err := f.mode(); err != nil {
 		d.report(f.At, "%s: mode %q is not octal; write \"0644\"", where, f.Mode)
@@ -188,3 +238,24 @@ func (d *decoder) checkFile(where string, f file, ids map[string]uint32) {
 // entryName is the name of a path in an archive: relative, clean, without
 // "..". It is empty for the root.
 func entryName(name string) string { return path.Clean("/" + name)[1:] }
+
+// checkParents finds files below what the section makes a file or a link:
+// LinuxKit writes them, and what becomes of them depends on who unpacks them.
+func (d *decoder) checkParents(files []file) {
+	taken := map[string]int{}
+	for i, f := range files {
+		if f.Directory {
+			continue
+		}
+		if name := entryName(f.Path); name != "" {
+			taken[name] = i
+		}
+	}
+	for i, f := range files {
+		for dir := path.Dir(entryName(f.Path)); dir != "."; dir = path.Dir(dir) {
+			if above, found := taken[dir]; found {
+				d.report(f.At, "files[%d]: %s lies below files[%d], which is no directory", i, f.Path, above)
+			}
+		}
+	}
+}

@@ -219,13 +219,12 @@ func (b bundle) mounts() ([]specs.Mount, error) {
 	for _, mount := range standardMounts(readonly) {
 		byPath[mount.Destination] = mount
 	}
-	for _, tmpfs := range given(b.settings.Tmpfs) {
-		destination, options, found := strings.Cut(tmpfs, ":")
-		mount := specs.Mount{Destination: destination, Type: "tmpfs", Source: "tmpfs"}
-		if found {
-			mount.Options = strings.Split(options, ",")
+	for _, text := range given(b.settings.Tmpfs) {
+		mount, err := tmpfsMount(text)
+		if err != nil {
+			return nil, err
 		}
-		byPath[destination] = mount
+		byPath[mount.Destination] = mount
 	}
 	for _, bind := range given(b.settings.Binds) {
 		mount, err := bindMount(bind)
@@ -263,14 +262,24 @@ func standardMounts(readonly bool) []specs.Mount {
 	}
 }
 
+// tmpfsMount reads "destination[:options]".
+func tmpfsMount(text string) (specs.Mount, error) {
+	parts := strings.Split(text, ":")
+	if len(parts) > 2 || parts[0] == "" {
+		return specs.Mount{}, fmt.Errorf("%q: write destination or destination:options", text)
+	}
+	mount := specs.Mount{Destination: parts[0], Type: "tmpfs", Source: "tmpfs"}
+	if len(parts) == 2 {
+		mount.Options = strings.Split(parts[1], ",")
+	}
+	return mount, nil
+}
+
 // bindMount reads "source:destination[:options]".
 func bindMount(text string) (specs.Mount, error) {
 	parts := strings.Split(text, ":")
 	if len(parts) < 2 || len(parts) > 3 || parts[1] == "" {
 		return specs.Mount{}, fmt.Errorf("%q: write source:destination or source:destination:options", text)
-	}
-	if !strings.HasPrefix(parts[0], "/") {
-		return specs.Mount{}, fmt.Errorf("%q: the source must begin with /; volumes are not supported yet", text)
 	}
 	mount := specs.Mount{Source: parts[0], Destination: parts[1], Type: "bind", Options: []string{"rw", "rbind", "rshared"}}
 	if len(parts) == 3 {

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"go.yaml.in/yaml/v3"
 )
 
@@ -129,13 +130,28 @@ const root = "the template"
 // structFields maps the keys of a struct, those of embedded ones included.
 func structFields(t reflect.Type) map[string][]int {
 	fields := map[string][]int{}
+	allowed, restricted := linuxkitKeys()[t]
 	for _, field := range reflect.VisibleFields(t) {
 		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
-		if name != "" && name != "-" && field.IsExported() {
+		if name == "blockIO" {
+			name = "blockio" // LinuxKit's own spelling
+		}
+		if name != "" && name != "-" && field.IsExported() && (!restricted || slices.Contains(allowed, name)) {
 			fields[name] = field.Index
 		}
 	}
 	return fields
+}
+
+// linuxkitKeys are what LinuxKit's schema allows of those types of the OCI
+// runtime specification that have more.
+func linuxkitKeys() map[reflect.Type][]string {
+	return map[reflect.Type][]string{
+		reflect.TypeFor[specs.Mount]():          {"destination", "type", "source", "options"},
+		reflect.TypeFor[specs.LinuxResources](): {"devices", "memory", "cpu", "pids", "blockio", "hugepageLimits", "network"},
+		reflect.TypeFor[specs.LinuxMemory]():    {"limit", "reservation", "swap", "kernel", "kernelTCP", "swappiness", "disableOOMKiller"},
+		reflect.TypeFor[specs.LinuxCPU]():       {"shares", "quota", "period", "realtimeRuntime", "realtimePeriod", "cpus", "mems"},
+	}
 }
 
 type pair struct{ key, value *yaml.Node }

@@ -15,7 +15,8 @@ import (
 func (f file) mode() (int64, error) {
 	switch {
 	case f.Mode != "":
-		return strconv.ParseInt(f.Mode, 8, 16)
+		mode, err := strconv.ParseUint(f.Mode, 8, 12)
+		return int64(mode), err
 	case f.Directory:
 		return 0o700, nil
 	default:
@@ -23,31 +24,35 @@ func (f file) mode() (int64, error) {
 	}
 }
 
-// contents reads what files entries show. The result has one element for each
-// entry; nil means that an optional one is not there. folder is the
+// contents reads what the files section shows. The result has one element
+// for each entry; nil means that an optional one is not there. folder is the
 // template's, relative to the project.
-func (b *Builder) contents(folder string, files []file) ([][]byte, error) {
-	all := make([][]byte, len(files))
-	for i, f := range files {
+func (b *Builder) contents(folder string, t *template) ([][]byte, error) {
+	all := make([][]byte, len(t.Files))
+	for i, f := range t.Files {
+		var err error
 		switch {
 		case f.Contents != nil:
 			all[i] = []byte(*f.Contents)
 		case f.Source != "":
-			content, err := b.source(folder, f)
-			if err != nil {
-				return nil, err
-			}
-			all[i] = content
+			all[i], err = b.source(folder, f)
+		case f.Metadata != "":
+			all[i], err = t.metadata(f.Metadata)
 		default:
 			all[i] = []byte{}
+		}
+		if err != nil {
+			return nil, err
 		}
 	}
 	return all, nil
 }
 
+// source is the content of a file. One that is optional may be missing or out
+// of reach.
 func (b *Builder) source(folder string, f file) ([]byte, error) {
 	content, err := b.readSource(folder, f)
-	if f.Optional && errors.Is(err, fs.ErrNotExist) {
+	if f.Optional && (errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission)) {
 		return nil, nil
 	}
 	var mistakes Mistakes
@@ -63,15 +68,22 @@ func (b *Builder) source(folder string, f file) ([]byte, error) {
 	return content, nil
 }
 
+// readSource reads from where the builder says or else from the project or,
+// as "~/x", from the user's home.
 func (b *Builder) readSource(folder string, f file) ([]byte, error) {
 	if b.ReadSource != nil {
 		return b.ReadSource(f.Source)
 	}
-	name := path.Join(folder, f.Source)
-	if b.Project == nil || path.IsAbs(f.Source) || !fs.ValidPath(name) {
+	from, name := b.Project, path.Join(folder, f.Source)
+	if inHome, ok := strings.CutPrefix(f.Source, "~/"); ok {
+		if from, name = b.Home, path.Clean(inHome); from == nil {
+			return nil, fmt.Errorf("%s: there is no home directory: %w", f.Source, fs.ErrNotExist)
+		}
+	}
+	if from == nil || path.IsAbs(f.Source) || !fs.ValidPath(name) {
 		return nil, Mistakes{{f.At, fmt.Sprintf("source %q lies outside the project; copy it into the project", f.Source)}}
 	}
-	return fs.ReadFile(b.Project, name)
+	return fs.ReadFile(from, name)
 }
 
 // writeFiles writes the files section. Folders above a file that no entry

@@ -50,7 +50,7 @@ func rlimits(list []string) ([]specs.POSIXRlimit, error) {
 		if len(parts) != 3 {
 			return nil, fmt.Errorf("%q: write name,soft,hard, as in nofile,1024,4096", text)
 		}
-		name := strings.ToUpper(strings.TrimSpace(parts[0]))
+		name := strings.TrimPrefix(strings.ToUpper(strings.TrimSpace(parts[0])), "RLIMIT_")
 		if !slices.Contains(limitNames, name) {
 			return nil, fmt.Errorf("%q: unknown limit%s", text, didYouMean(name, limitNames))
 		}

@@ -8,9 +8,11 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"golang.org/x/sync/errgroup"
@@ -32,6 +34,16 @@ type segment struct {
 	what   string
 	origin origin
 	write  func(archive) error
+	raw    func() ([]byte, error) // instead of write: a whole archive, as it is
+}
+
+// writeRaw pads to 4, so that another archive may follow.
+func (s segment) writeRaw(name string) error {
+	content, err := s.raw()
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(name, append(content, make([]byte, (4-len(content)%4)%4)...), 0o600)
 }
 
 // component is an image of the template, opened.
@@ -48,6 +60,9 @@ func (b *Builder) parts(ctx context.Context, r recipe, report sources.Report) (r
 	if err != nil {
 		return record{}, err
 	}
+	if missing := r.template.missing(nil); len(missing) > 0 {
+		return record{}, missing
+	}
 	made := record{Arch: r.arch, Cmdline: r.cmdline(), Guest: r.guest()}
 	kernel := components[r.template.Kernel.Image.Text]
 	if made.Kernel, err = b.kernel(ctx, r, kernel, report); err != nil {
@@ -59,7 +74,7 @@ func (b *Builder) parts(ctx context.Context, r recipe, report sources.Report) (r
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(4)
-	for _, s := range segments {
+	for _, s := range slices.Concat(r.microcode(components), []segment{bootFolder()}, segments) {
 		made.Initrds = append(made.Initrds, s.key)
 		group.Go(func() error { return b.segment(ctx, s, report) })
 	}
@@ -71,7 +86,11 @@ func (b *Builder) segment(ctx context.Context, s segment, report sources.Report)
 		if report != nil {
 			report(sources.Progress{What: "pack " + s.what})
 		}
-		return writeSegment(filepath.Join(dir, segmentFile), s.write)
+		name := filepath.Join(dir, segmentFile)
+		if s.raw != nil {
+			return s.writeRaw(name)
+		}
+		return writeSegment(name, s.write)
 	})
 	if err != nil {
 		return fmt.Errorf("%s: %w", s.what, err)
@@ -81,13 +100,13 @@ func (b *Builder) segment(ctx context.Context, s segment, report sources.Report)
 
 // open fetches the components of the template, several at once.
 func (b *Builder) open(ctx context.Context, r recipe, report sources.Report) (map[string]component, error) {
-	refs := r.template.refs()
+	refs := r.template.refs(r.arch)
 	opened := make([]component, len(refs))
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(4)
 	for i, ref := range refs {
 		group.Go(func() error {
-			c, err := b.openOne(ctx, ref.Text, r.digests[ref.Text], report)
+			c, err := b.openOne(ctx, ref, r.digests[ref.key(r.arch)], report)
 			if err != nil {
 				return fmt.Errorf("%s: %w", ref.At, err)
 			}
@@ -99,18 +118,19 @@ func (b *Builder) open(ctx context.Context, r recipe, report sources.Report) (ma
 		return nil, err
 	}
 	byRef := map[string]component{}
-	for _, c := range opened {
-		byRef[c.ref] = c
+	for i, c := range opened {
+		byRef[refs[i].key(r.arch)] = c
 	}
 	return byRef, nil
 }
 
-func (b *Builder) openOne(ctx context.Context, ref string, d sources.Digest, report sources.Report) (component, error) {
+func (b *Builder) openOne(ctx context.Context, w wanted, d sources.Digest, report sources.Report) (component, error) {
+	ref := w.Text
 	from, err := b.components(ref)
 	if err != nil {
 		return component{}, err
 	}
-	image, err := from.Image(ctx, ref, b.Arch, d, report)
+	image, err := from.Image(ctx, ref, w.arch, d, report)
 	if err != nil {
 		return component{}, err
 	}
@@ -130,7 +150,7 @@ func (r recipe) guest() bool {
 // the serial console. cryptomgr.notests and noreplace-smp save a third of a
 // second of emulated boot; panic=-1 makes a panic end the machine.
 func (r recipe) cmdline() string {
-	if r.template.Kernel.Cmdline != nil {
+	if r.template.Kernel != nil && r.template.Kernel.Cmdline != nil {
 		return *r.template.Kernel.Cmdline
 	}
 	console := "ttyS0"
@@ -150,10 +170,10 @@ func (k kernel) binary() string {
 
 // tar is the name of its files in its component, or "none".
 func (k kernel) tar() string {
-	if k.Tar == "" {
+	if k.Tar == nil {
 		return "kernel.tar"
 	}
-	return k.Tar
+	return *k.Tar
 }
 
 // kernel stores the kernel in the form that boots fastest.
@@ -187,6 +207,9 @@ func (c component) read(name string) ([]byte, error) {
 	if !ok || entry.header.Typeflag != tar.TypeReg {
 		return nil, fmt.Errorf("%s has no file %q", c.ref, name)
 	}
+	if entry.header.Size > maxRead {
+		return nil, fmt.Errorf("%s: %s has %d bytes, which is no kernel's file", c.ref, name, entry.header.Size)
+	}
 	var content []byte
 	err = c.tree.eachEntry(entry.layer, func(n int, h tar.Header, r io.Reader) error {
 		if n == entry.n {
@@ -209,6 +232,25 @@ var errFound = errors.New("found")
 func (r recipe) segments(components map[string]component) ([]segment, error) {
 	usr := r.usrLinks(components)
 	list := r.modules(components, usr)
+	inits, err := r.inits(components, usr)
+	if err != nil {
+		return nil, err
+	}
+	bundles, err := r.bundles(components)
+	if err != nil {
+		return nil, err
+	}
+	list = slices.Concat(list, inits, r.volumes(components), bundles)
+	if len(r.template.Files) == 0 {
+		return list, nil
+	}
+	return append(list, r.files(usr)), nil
+}
+
+// inits are the components of init, and what they have in common.
+func (r recipe) inits(components map[string]component, usr []string) ([]segment, error) {
+	var list []segment
+	var databases []component
 	withRunc := false
 	for i, ref := range r.template.Init {
 		c := components[ref.Text]
@@ -217,6 +259,9 @@ func (r recipe) segments(components map[string]component) ([]segment, error) {
 			return nil, fmt.Errorf("%s: %w", c.ref, err)
 		}
 		withRunc = withRunc || has(entries, runcPaths...)
+		if c.tree.holds(apkDatabase) {
+			databases = append(databases, c)
+		}
 		list = append(list, segment{
 			key:    store.Key(format, "init", string(c.digest), strings.Join(usr, " ")),
 			what:   c.ref,
@@ -226,18 +271,45 @@ func (r recipe) segments(components map[string]component) ([]segment, error) {
 			},
 		})
 	}
-	bundles, err := r.bundles(components)
-	if err != nil {
-		return nil, err
-	}
-	if len(bundles) > 0 && !withRunc {
+	if r.guest() && !withRunc && r.template.runsContainers() {
 		return nil, Mistakes{{r.template.Init[0].At, "onboot and services need runc, and no component of init has it; add apt:runc to init"}}
 	}
-	list = append(list, bundles...)
-	if len(r.template.Files) == 0 {
-		return list, nil
+	if len(databases) > 1 {
+		list = append(list, apkUnion(databases, usr))
 	}
-	return append(list, r.files(usr)), nil
+	return list, nil
+}
+
+func (t *template) runsContainers() bool {
+	return slices.ContainsFunc(t.sections(), func(s section) bool { return len(s.containers) > 0 })
+}
+
+// apkDatabase is what Alpine's package manager knows to be installed. Each
+// component of init has its own; in the guest all of them count.
+const apkDatabase = "lib/apk/db/installed"
+
+// apkUnion is all databases, one after another.
+func apkUnion(from []component, usr []string) segment {
+	inputs := []string{format, "apk", strings.Join(usr, " ")}
+	for _, c := range from {
+		inputs = append(inputs, string(c.digest))
+	}
+	return segment{
+		key: store.Key(inputs...), what: apkDatabase,
+		origin: origin{apkSource, "init"},
+		write: func(a archive) error {
+			var union []byte
+			for _, c := range from {
+				content, err := c.read(apkDatabase)
+				if err != nil {
+					return err
+				}
+				union = append(append(union, content...), "\n\n"...)
+			}
+			h := tar.Header{Typeflag: tar.TypeReg, Name: apkDatabase, Mode: 0o644, Size: int64(len(union)), ModTime: time.Unix(0, 0)}
+			return a.add(intoUsr(h, usr), bytes.NewReader(union))
+		},
+	}
 }
 
 // runcPaths are where init looks for runc.
@@ -257,10 +329,32 @@ func (r recipe) usrLinks(components map[string]component) []string {
 	return slices.Compact(links)
 }
 
+// bootFolder is where LinuxKit's tar has the kernel; of it the initrd keeps
+// the folder alone.
+func bootFolder() segment {
+	return segment{key: store.Key(format, "boot"), what: "boot", write: func(a archive) error { return addDir(a, "boot") }}
+}
+
+// microcode is the processor's, which the kernel looks for at the front. It
+// may be missing in the kernel's component.
+func (r recipe) microcode(components map[string]component) []segment {
+	c, name := components[r.template.Kernel.Image.Text], r.template.Kernel.UCode
+	if name == "" || !c.tree.holds(name) {
+		return nil
+	}
+	return []segment{{
+		key: store.Key(format, "microcode", string(c.digest), name), what: c.ref,
+		raw: func() ([]byte, error) { return c.read(name) },
+	}}
+}
+
 // modules is the kernel's own tree of files, if the template wants it.
 func (r recipe) modules(components map[string]component, usr []string) []segment {
+	if r.template.Kernel == nil || r.template.Kernel.Image.Text == "" {
+		return nil
+	}
 	name := r.template.Kernel.tar()
-	if name == "none" {
+	if name == "none" || name == "" {
 		return nil
 	}
 	c := components[r.template.Kernel.Image.Text]
@@ -281,7 +375,7 @@ func (r recipe) modules(components map[string]component, usr []string) []segment
 // unpackTar writes the entries of a tar at the root.
 func unpackTar(a archive, content []byte, usr []string) error {
 	entries := tar.NewReader(bytes.NewReader(content))
-	made := map[string]bool{}
+	made, links := map[string]bool{}, map[string]bool{}
 	for {
 		header, err := entries.Next()
 		if errors.Is(err, io.EOF) {
@@ -295,11 +389,17 @@ func unpackTar(a archive, content []byte, usr []string) error {
 		if h.Name == "" {
 			continue
 		}
+		for dir := path.Dir(h.Name); dir != "."; dir = path.Dir(dir) {
+			if links[dir] {
+				return fmt.Errorf("%q lies below %q, which is no folder", h.Name, dir)
+			}
+		}
 		above := tar.Header{Name: h.Name, Mode: 0o755}
 		if err := parents(a, above, made); err != nil {
 			return err
 		}
 		made[h.Name] = true
+		links[h.Name] = h.Typeflag != tar.TypeDir
 		if err := a.add(h, entries); err != nil {
 			return err
 		}

@@ -17,13 +17,17 @@ func runtimeJSON(r runtime, mounts []specs.Mount) ([]byte, error) {
 		BindNS     bindNS        `json:"bindNS"`
 		Namespace  string        `json:"namespace"`
 	}
+	var namespace string
+	if r.Namespace != nil {
+		namespace = *r.Namespace
+	}
 	return json.MarshalIndent(fields{
 		Cgroups:    append([]string{}, given(r.Cgroups)...),
 		Mounts:     append(mounts, given(r.Mounts)...),
 		Mkdir:      append([]string{}, given(r.Mkdir)...),
 		Interfaces: append([]netdev{}, given(r.Interfaces)...),
-		BindNS:     r.BindNS,
-		Namespace:  r.Namespace,
+		BindNS:     r.BindNS.whole(),
+		Namespace:  namespace,
 	}, "", "    ")
 }
 
@@ -43,4 +47,15 @@ func rootMounts(dir, image string, readonly bool) []specs.Mount {
 			"lowerdir=/" + image, "upperdir=" + tmp + "/upper", "workdir=" + tmp + "/work",
 		}},
 	}
+}
+
+// whole has all seven members: LinuxKit writes "" for those not given.
+func (b bindNS) whole() bindNS {
+	none := ""
+	for _, member := range []**string{&b.Cgroup, &b.Ipc, &b.Mnt, &b.Net, &b.Pid, &b.User, &b.Uts} {
+		if *member == nil {
+			*member = &none
+		}
+	}
+	return b
 }

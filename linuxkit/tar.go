@@ -39,7 +39,10 @@ func (b *Builder) writeTar(ctx context.Context, r recipe, w io.Writer, report so
 	}
 	buffer := bufio.NewWriterSize(w, 1<<18)
 	a := &tarArchive{w: tar.NewWriter(buffer)}
-	for _, s := range append([]segment{r.boot(components)}, segments...) {
+	if r.template.Kernel != nil && r.template.Kernel.Image.Text != "" {
+		segments = append([]segment{r.boot(components)}, segments...)
+	}
+	for _, s := range segments {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
@@ -63,7 +66,17 @@ func (r recipe) boot(components map[string]component) segment {
 			if err != nil {
 				return err
 			}
-			return errors.Join(addDir(a, "boot"), addFile(a, "boot/cmdline", []byte(r.cmdline())), addFile(a, "boot/kernel", kernel))
+			if err := errors.Join(addDir(a, "boot"), addFile(a, "boot/cmdline", []byte(r.cmdline())), addFile(a, "boot/kernel", kernel)); err != nil {
+				return err
+			}
+			for _, s := range r.microcode(components) {
+				content, err := s.raw()
+				if err != nil {
+					return err
+				}
+				return addFile(a, "boot/ucode.cpio", content)
+			}
+			return nil
 		},
 	}
 }
@@ -85,6 +98,8 @@ type origin struct {
 const (
 	kernelLocation = "kernel"
 	filesSource    = "linuxkit.files"
+	volumesSource  = "linuxkit.volumes"
+	apkSource      = "LINUXKIT.apkinit"
 )
 
 // originOf is where the files of a component stand in the template.

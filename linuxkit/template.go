@@ -17,14 +17,15 @@ import (
 // template is a LinuxKit YAML file, read and checked. Its JSON form decides
 // the image's digest, so positions are no part of it.
 type template struct {
+	At         Position    `json:"-"`
 	Kernel     *kernel     `json:"kernel"`
 	Init       []ref       `json:"init"`
 	Onboot     []container `json:"onboot"`
 	Onshutdown []container `json:"onshutdown"`
 	Services   []container `json:"services"`
-	Volumes    unsupported `json:"volumes"`
+	Volumes    []volume    `json:"volumes"`
 	Files      []file      `json:"files"`
-	Trust      trust       `json:"trust"`
+	Trust      *trust      `json:"trust"`
 }
 
 type kernel struct {
@@ -32,8 +33,18 @@ type kernel struct {
 	Image   ref      `json:"image"`
 	Cmdline *string  `json:"cmdline"`
 	Binary  string   `json:"binary"` // "kernel" if empty
-	Tar     string   `json:"tar"`    // "kernel.tar" if empty; "none": no modules
-	UCode   string   `json:"ucode"`
+	Tar     *string  `json:"tar"`    // "kernel.tar" if not given; "none" or empty: no modules
+	UCode   string   `json:"ucode"`  // microcode, in a cpio archive; may be missing in the image
+}
+
+// volume is files that containers share, writable until the machine ends.
+type volume struct {
+	At        Position  `json:"-"`
+	Name      string    `json:"name"`
+	Image     ref       `json:"image"`
+	ReadOnly  bool      `json:"readonly"`
+	Format    string    `json:"format"`    // "filesystem" if empty, or "oci"
+	Platforms *[]string `json:"platforms"` // of an oci volume: "linux/amd64"
 }
 
 // container is an entry of onboot, onshutdown or services.
@@ -99,38 +110,39 @@ type runtime struct {
 	Mkdir      *[]string      `json:"mkdir"`
 	Interfaces *[]netdev      `json:"interfaces"`
 	BindNS     bindNS         `json:"bindNS"`
-	Namespace  string         `json:"namespace"`
+	Namespace  *string        `json:"namespace"`
 }
 
 type netdev struct {
-	Name         string `json:"name"`
-	Add          string `json:"add"`
-	Peer         string `json:"peer"`
-	CreateInRoot bool   `json:"createInRoot"`
+	Name         string `json:"name,omitempty" yaml:"name,omitempty"`
+	Add          string `json:"add,omitempty" yaml:"add,omitempty"`
+	Peer         string `json:"peer,omitempty" yaml:"peer,omitempty"`
+	CreateInRoot bool   `json:"createInRoot" yaml:"createInRoot"`
 }
 
+// bindNS are the paths at which a container's namespaces stay reachable.
 type bindNS struct {
-	Cgroup string `json:"cgroup"`
-	Ipc    string `json:"ipc"`
-	Mnt    string `json:"mnt"`
-	Net    string `json:"net"`
-	Pid    string `json:"pid"`
-	User   string `json:"user"`
-	Uts    string `json:"uts"`
+	Cgroup *string `json:"cgroup,omitempty" yaml:"cgroup,omitempty"`
+	Ipc    *string `json:"ipc,omitempty" yaml:"ipc,omitempty"`
+	Mnt    *string `json:"mnt,omitempty" yaml:"mnt,omitempty"`
+	Net    *string `json:"net,omitempty" yaml:"net,omitempty"`
+	Pid    *string `json:"pid,omitempty" yaml:"pid,omitempty"`
+	User   *string `json:"user,omitempty" yaml:"user,omitempty"`
+	Uts    *string `json:"uts,omitempty" yaml:"uts,omitempty"`
 }
 
 type file struct {
-	At        Position    `json:"-"`
-	Path      string      `json:"path"`
-	Directory bool        `json:"directory"`
-	Symlink   string      `json:"symlink"`
-	Contents  *string     `json:"contents"`
-	Source    string      `json:"source"`
-	Optional  bool        `json:"optional"`
-	Metadata  unsupported `json:"metadata"`
-	Mode      string      `json:"mode"` // octal
-	UID       *identity   `json:"uid"`
-	GID       *identity   `json:"gid"`
+	At        Position  `json:"-"`
+	Path      string    `json:"path"`
+	Directory bool      `json:"directory"`
+	Symlink   string    `json:"symlink"`
+	Contents  *string   `json:"contents"`
+	Source    string    `json:"source"`
+	Optional  bool      `json:"optional"`
+	Metadata  string    `json:"metadata"` // "yaml" or "json": the template itself
+	Mode      string    `json:"mode"`     // octal
+	UID       *identity `json:"uid"`
+	GID       *identity `json:"gid"`
 }
 
 // ref is an image with the place where it is written.
@@ -142,6 +154,9 @@ type ref struct {
 func (r *ref) decodeNode(d *decoder, node *yaml.Node, where string) {
 	r.At = d.at(node)
 	d.decodeScalar(node, reflect.ValueOf(&r.Text).Elem(), where)
+	if strings.HasPrefix(r.Text, "@pkg:") {
+		d.mistake(node, "%s: %q stands for a package in LinuxKit's own source tree; write the ref of the image built from it", where, r.Text)
+	}
 }
 
 // MarshalJSON leaves the place out.
@@ -166,26 +181,23 @@ func (i *identity) decodeNode(d *decoder, node *yaml.Node, where string) {
 // MarshalJSON leaves the place out.
 func (i identity) MarshalJSON() ([]byte, error) { return json.Marshal(i.Text) }
 
-// unsupported is a key that LinuxKit has and this builder does not have yet.
-type unsupported struct{}
-
-func (unsupported) decodeNode(d *decoder, node *yaml.Node, where string) {
-	d.mistake(node, "%s: not supported yet", where)
+// trust is accepted and ignored, as LinuxKit does.
+type trust struct {
+	Image *[]string `json:"image"`
+	Org   *[]string `json:"org"`
 }
 
-// trust is accepted and ignored, as LinuxKit does.
-type trust struct{}
-
-func (trust) decodeNode(*decoder, *yaml.Node, string) {}
-
-// parse reads a template. name is the file's name in mistakes. Its error is a
-// [Mistakes].
-func parse(name string, content []byte, vars map[string]string) (*template, error) {
+// parse reads a template. name is the file's name in mistakes. partial says
+// that no machine need start from it. Its error is a [Mistakes].
+func parse(name string, content []byte, vars map[string]string, partial bool) (*template, error) {
 	d := newDecoder(name, vars)
 	var t template
 	if node := d.document(content); node != nil {
 		d.decode(node, reflect.ValueOf(&t).Elem(), root)
-		d.check(node, &t)
+		d.check(&t)
+		if !partial && t.At.Line > 0 {
+			d.mistakes = append(d.mistakes, t.missing(d.places)...)
+		}
 	}
 	if len(d.mistakes) == 0 {
 		d.unusedVars()

@@ -17,6 +17,7 @@ import (
 const (
 	maxEntries = 500_000
 	maxBytes   = 8 << 30
+	maxRead    = 1 << 30 // of a file that is read whole
 )
 
 // tree is the files of a component, layers laid over each other. It holds
@@ -182,4 +183,10 @@ func has(entries map[string]placed, names ...string) bool {
 		_, ok := entries[name]
 		return ok
 	})
+}
+
+// holds reports whether the component has a regular file.
+func (t *tree) holds(name string) bool {
+	entries, err := t.place(nil)
+	return err == nil && entries[entryName(name)].header.Typeflag == tar.TypeReg && has(entries, entryName(name))
 }
