@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net/http"
 	"net/url"
 	"os"
@@ -85,8 +87,13 @@ func openImageSources(host Host, dir string, use imageUse) (*imageSources, error
 	for scheme, c := range components {
 		components[scheme] = s.guarded(images.Noted(c))
 	}
+	home, err := homeFiles(host.Home)
+	if err != nil {
+		return nil, err
+	}
 	s.templates = &linuxkit.Builder{
 		Project:    root.FS(),
+		Home:       home,
 		Store:      images,
 		Arch:       host.Arch,
 		Components: components,
@@ -169,4 +176,17 @@ func (s *imageSources) source(img spec.Image) (sources.Source, error) {
 		return nil, fmt.Errorf("%s: no source for %q; give a path as \"file:PATH\"", img.Origin, img.Source)
 	}
 	return source, nil
+}
+
+// homeFiles are the user's files, which templates show as "~/...". A user
+// without a home has none.
+func homeFiles(home string) (fs.FS, error) {
+	root, err := os.OpenRoot(home)
+	if home == "" || errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return root.FS(), nil
 }
