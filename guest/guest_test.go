@@ -24,3 +24,16 @@ func TestMarkersAreHeardWhereverTheyStandInALine(t *testing.T) {
 		}
 	}
 }
+
+func TestAFailureIsReadBack(t *testing.T) {
+	line := "noise " + guest.Failure("web", "exec: \"/x\":\nno such file")
+	service, reason, failed := guest.ParseFailure(line)
+	if !failed || service != "web" || reason != `exec: "/x": no such file` {
+		t.Errorf("got %q, %q, %v from %q", service, reason, failed, line)
+	}
+	for _, other := range []string{"", "lkup-init: stage up", "web: cannot run", "lkup-init: cannot run web"} {
+		if _, _, failed := guest.ParseFailure(other); failed {
+			t.Errorf("%q is taken for a failure", other)
+		}
+	}
+}

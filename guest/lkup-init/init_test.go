@@ -5,6 +5,7 @@ package main
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -75,5 +76,37 @@ func TestOverlaysHaveTheDirectoriesTheyWriteTo(t *testing.T) {
 		if _, err := os.Stat(path); (err == nil) != want {
 			t.Errorf("%s: %v", path, err)
 		}
+	}
+}
+
+func TestWhatRuncSaysIsTakenOutOfItsLog(t *testing.T) {
+	o := &output{ended: make(chan struct{})}
+	close(o.ended)
+	for line, want := range map[string]string{
+		`time="2026-01-01T00:00:00Z" level=error msg="runc run failed: exec: \"/x\": no such file"`: `runc run failed: exec: "/x": no such file`,
+		"something else": "exit status 1: something else",
+		`level=error msg="cut off`: `exit status 1: level=error msg="cut off`,
+	} {
+		o.line = line
+		if got := o.reason(errors.New("exit status 1")).Error(); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
+
+func TestACgroupGetsItsParentsControllers(t *testing.T) {
+	root := t.TempDir()
+	if err := os.WriteFile(filepath.Join(root, "cgroup.controllers"), []byte("cpu memory\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := makeCgroup(root, "/pods/a"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(filepath.Join(root, "pods", "a")); err != nil {
+		t.Error(err)
+	}
+	content, err := os.ReadFile(filepath.Join(root, "cgroup.subtree_control"))
+	if err != nil || string(content) != "+memory" { // one write each, as the kernel wants it
+		t.Errorf("%q, %v", content, err)
 	}
 }

@@ -5,8 +5,10 @@ package main
 import (
 	"bufio"
 	"errors"
+	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -54,6 +56,30 @@ func (o *output) last() string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.line
+}
+
+// reason is err with what runc said of it.
+func (o *output) reason(err error) error {
+	line := o.last()
+	if message, found := runcMessage(line); found {
+		return errors.New(message)
+	}
+	return fmt.Errorf("%w: %s", err, line)
+}
+
+// runcMessage is the message of a line of runc's log: time="..." level=error
+// msg="runc run failed: ...".
+func runcMessage(line string) (string, bool) {
+	_, rest, found := strings.Cut(line, " level=error msg=")
+	if !found {
+		return "", false
+	}
+	quoted, err := strconv.QuotedPrefix(rest)
+	if err != nil {
+		return "", false
+	}
+	message, err := strconv.Unquote(quoted)
+	return message, err == nil
 }
 
 func (m *machine) copyLines(name string, o *output, from io.Reader, log io.Writer) {

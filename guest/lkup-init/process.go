@@ -38,7 +38,7 @@ func (m *machine) createAndStart(c container, r runtime) (*service, error) {
 	pid, err := m.create(c)
 	if err != nil {
 		c.output.closeWrite()
-		return nil, fmt.Errorf("%w: %s", err, c.output.last())
+		return nil, c.output.reason(err)
 	}
 	err = m.dress(pid, r)
 	if err == nil {
@@ -66,7 +66,7 @@ func (m *machine) createAndStart(c container, r runtime) (*service, error) {
 
 func (m *machine) create(c container) (pid int, err error) {
 	if err := m.children.Run(c.command("create", "--bundle", c.bundle, "--pid-file", c.pidFile(), c.id)); err != nil {
-		return 0, fmt.Errorf("make it: %w", err)
+		return 0, err
 	}
 	content, err := os.ReadFile(c.pidFile())
 	if err != nil {

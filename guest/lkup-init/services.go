@@ -167,7 +167,7 @@ func (m *machine) follow(s *service, c container, wait func() error) {
 func (m *machine) tellEnd(c container, err error) {
 	_, ran := os.Stat(c.pidFile())
 	if ran != nil && filepath.Dir(c.bundle) == services {
-		m.fail(c.name, fmt.Errorf("%w: %s", err, c.output.last()))
+		m.fail(c.name, c.output.reason(err))
 		return
 	}
 	m.log("%s: %v", c.name, err)
