@@ -121,7 +121,11 @@ func (b *Builder) Describe(ctx context.Context, img spec.Image) (Description, er
 	}
 	for i, f := range r.template.Files {
 		if f.Source != "" {
-			d.Inputs[path.Join(path.Dir(name), f.Source)] = spec.Input{Content: r.contents[i], File: true}
+			source := f.Source
+			if !strings.HasPrefix(source, "~/") {
+				source = path.Join(path.Dir(name), source)
+			}
+			d.Inputs[source] = spec.Input{Content: r.contents[i], File: true}
 		}
 	}
 	for ref, digest := range r.digests {

@@ -84,7 +84,7 @@ func TestWhatRuncSaysIsTakenOutOfItsLog(t *testing.T) {
 	close(o.ended)
 	for line, want := range map[string]string{
 		`time="2026-01-01T00:00:00Z" level=error msg="runc run failed: exec: \"/x\": no such file"`: `runc run failed: exec: "/x": no such file`,
-		"something else": "exit status 1: something else",
+		"something else":           "exit status 1: something else",
 		`level=error msg="cut off`: `exit status 1: level=error msg="cut off`,
 	} {
 		o.line = line
