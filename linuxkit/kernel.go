@@ -45,7 +45,7 @@ func (b *Builder) Kernel(ctx context.Context, img spec.Image, d sources.Digest, 
 
 func (b *Builder) packedKernel(ctx context.Context, r recipe, report sources.Report) (Kernel, error) {
 	ref := r.template.Kernel.Image
-	c, err := b.openOne(ctx, ref.Text, r.digests[ref.Text], report)
+	c, err := b.openOne(ctx, wanted{ref, r.arch}, r.digests[ref.Text], report)
 	if err != nil {
 		return Kernel{}, fmt.Errorf("%s: %w", ref.At, err)
 	}
