@@ -98,9 +98,13 @@ func openImageSources(host Host, dir string, use imageUse) (*imageSources, error
 		Arch:       host.Arch,
 		Components: components,
 	}
-	s.schemes = map[string]sources.Source{
-		"file": file.Source{Store: images, Dir: dir, Arch: host.Arch},
+	if s.schemes, err = downloads(host, images, user, proxy(use)); err != nil {
+		return nil, err
 	}
+	for scheme, source := range s.schemes {
+		s.schemes[scheme] = s.book.Source(source, host.Arch)
+	}
+	s.schemes["file"] = file.Source{Store: images, Dir: dir, Arch: host.Arch}
 	if s.missing != nil {
 		for scheme, source := range s.schemes {
 			s.schemes[scheme] = s.missing.Source(source)

@@ -16,6 +16,7 @@ import (
 	"github.com/lkup/lkup/drivers"
 	"github.com/lkup/lkup/drivers/fake"
 	"github.com/lkup/lkup/internal/layout"
+	"github.com/lkup/lkup/sources/sourcetest"
 )
 
 var update = flag.Bool("update", false, "rewrite the scripts' golden files")
@@ -50,10 +51,36 @@ func TestScripts(t *testing.T) {
 		UpdateScripts:       *update,
 		RequireExplicitExec: true,
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"status": status,
+			"status":  status,
+			"serve":   serve(t),
+			"release": release(t),
 		},
 		Setup: setUp,
 	})
+}
+
+// serve VARIABLE FILE is a web server that has a file, and its URL.
+func serve(t *testing.T) func(ts *testscript.TestScript, neg bool, args []string) {
+	return func(ts *testscript.TestScript, _ bool, args []string) {
+		cdn := sourcetest.NewCDN(t, false)
+		ts.Defer(cdn.Close)
+		ts.Setenv(args[0], cdn.Put("/"+args[1], []byte(ts.ReadFile(args[1]))))
+	}
+}
+
+// release TAG FILE... is a GitHub whose repository lkup/images has a release
+// with these files, and the settings to find it.
+func release(t *testing.T) func(ts *testscript.TestScript, neg bool, args []string) {
+	return func(ts *testscript.TestScript, _ bool, args []string) {
+		server := sourcetest.NewGitHub(t)
+		assets := map[string][]byte{}
+		for _, file := range args[1:] {
+			assets[file] = []byte(ts.ReadFile(file))
+		}
+		server.Release(args[0], assets)
+		server.Hide("hunter2")
+		ts.Setenv("GITHUB_API_URL", server.URL)
+	}
 }
 
 // setUp gives a script directories of its own.

@@ -70,6 +70,9 @@ func (i Images) Artifact(ctx context.Context, d sources.Digest, report sources.R
 	if header.Ready() {
 		return i.artifact(d, path, header.Format), nil
 	}
+	if err := i.Store.Note(d, store.Note{Refs: []sources.Digest{unpackedKey(d)}}); err != nil {
+		return sources.Artifact{}, err
+	}
 	dir, err := i.Store.Build(ctx, unpackedKey(d), func(dir string) error {
 		format, err := ready(ctx, path, filepath.Join(dir, diskFile), header, i.Limits, report)
 		if err != nil {

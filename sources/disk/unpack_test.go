@@ -132,3 +132,18 @@ func TestAPackedTrapIsRefused(t *testing.T) {
 		})
 	}
 }
+
+func TestAnUnpackedDiskIsKeptForItsPackedOne(t *testing.T) {
+	images := newImages(t, disk.Limits{})
+	a, err := artifact(t, images, packed(t, "gzip", smallDisk()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	entries, err := images.Store.Entries()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if needed := entries.Needed(a.Digest); len(needed) != 2 {
+		t.Errorf("the disk needs %v, want itself and what it was unpacked to", needed)
+	}
+}

@@ -211,17 +211,6 @@ func (s Source) stored(d sources.Digest) (sources.Artifact, bool) {
 	return s.disks().Open(d)
 }
 
-// Stored reports whether d can be had without the files that it was made of.
-func (s Source) Stored(d sources.Digest) bool {
-	if path, ok := s.Store.Blob(d); ok {
-		if _, isRecord := readRecord(path); isRecord {
-			_, whole := s.stored(d)
-			return whole
-		}
-	}
-	return s.disks().Stored(d)
-}
-
 func readRecord(path string) (record, bool) {
 	const largest = 1 << 16
 	info, err := os.Stat(path)

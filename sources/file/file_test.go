@@ -160,16 +160,13 @@ func TestDiskHeaders(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if source.Stored(d) {
-				t.Error("it counts as stored before it was fetched")
-			}
 			artifact, err := source.Fetch(ctx, disk("file:disk"), d, nil)
 			if err != nil || artifact.DiskFormat != "raw" {
 				t.Fatalf("got %q, %v", artifact.DiskFormat, err)
 			}
 			got, err := os.ReadFile(artifact.Disk)
-			if err != nil || !bytes.Equal(got, raw(1)) || !source.Stored(d) {
-				t.Errorf("another disk was fetched, or it is not stored: %v", err)
+			if err != nil || !bytes.Equal(got, raw(1)) {
+				t.Errorf("another disk was fetched: %v", err)
 			}
 		})
 	}
