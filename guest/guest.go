@@ -53,6 +53,13 @@ type Share struct {
 	ReadOnly bool   `json:"read_only,omitempty"`
 }
 
+// SharesAnnotation is the annotation by which a container asks for the VM's
+// shares; [AllShares] is its value.
+const (
+	SharesAnnotation = "lkup.shares"
+	AllShares        = "all"
+)
+
 // Stage is how far a guest has come.
 type Stage string
 

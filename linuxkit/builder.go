@@ -25,8 +25,8 @@ import (
 	"github.com/lkup/lkup/spec"
 )
 
-// Builder builds the images of template blocks. It implements
-// [sources.Source].
+// Builder builds the images of template blocks, and those of container
+// images. It implements [sources.Source].
 type Builder struct {
 	// Project holds the templates and the files that they show. It must not
 	// let a path escape; os.Root.FS does this.
@@ -58,6 +58,9 @@ type recipe struct {
 	contents [][]byte // of template.Files; nil for a missing optional one
 	digests  map[string]sources.Digest
 	arch     string
+	// container says that the template is lkup's own for a container image,
+	// which is then run as Docker would.
+	container bool
 }
 
 // digest identifies the image by its inputs.
@@ -67,6 +70,9 @@ func (r recipe) digest() (sources.Digest, error) {
 		return "", err
 	}
 	inputs := []string{format, r.arch, string(description)}
+	if r.container {
+		inputs = append(inputs, "container image")
+	}
 	for _, ref := range sortedKeys(r.digests) {
 		inputs = append(inputs, ref, string(r.digests[ref]))
 	}
@@ -109,6 +115,13 @@ func (b *Builder) Describe(ctx context.Context, img spec.Image) (Description, er
 	if d.Digest, err = r.digest(); err != nil {
 		return Description{}, err
 	}
+	for ref, digest := range r.digests {
+		d.Inputs["component "+ref] = spec.Input{Content: []byte(digest)}
+	}
+	if r.container {
+		d.Key = r.containerKey()
+		return d, nil
+	}
 	if d.Key, err = r.key(*img.Template); err != nil {
 		return Description{}, err
 	}
@@ -127,9 +140,6 @@ func (b *Builder) Describe(ctx context.Context, img spec.Image) (Description, er
 			}
 			d.Inputs[source] = spec.Input{Content: r.contents[i], File: true}
 		}
-	}
-	for ref, digest := range r.digests {
-		d.Inputs["component "+ref] = spec.Input{Content: []byte(digest)}
 	}
 	return d, nil
 }
@@ -158,6 +168,9 @@ func (b *Builder) Stored(d sources.Digest) bool {
 }
 
 func (b *Builder) read(ctx context.Context, img spec.Image) (recipe, error) {
+	if IsContainer(img) {
+		return b.readContainer(ctx, img)
+	}
 	if img.Template == nil {
 		return recipe{}, fmt.Errorf("%s is no template", img.Address)
 	}
@@ -173,15 +186,20 @@ func (b *Builder) read(ctx context.Context, img spec.Image) (recipe, error) {
 	if r.contents, err = b.contents(path.Dir(name), t); err != nil {
 		return recipe{}, err
 	}
+	return r, b.pin(ctx, &r)
+}
+
+// pin resolves the components of a recipe, all of them even if some fail.
+func (b *Builder) pin(ctx context.Context, r *recipe) error {
 	var problems []error
-	for _, ref := range t.refs(b.Arch) {
+	for _, ref := range r.template.refs(b.Arch) {
 		d, err := b.resolve(ctx, ref)
 		if err != nil {
-			problems = append(problems, fmt.Errorf("%s: %w", ref.At, err))
+			problems = append(problems, ref.problem(err))
 		}
 		r.digests[ref.key(b.Arch)] = d
 	}
-	return r, errors.Join(problems...)
+	return errors.Join(problems...)
 }
 
 func (b *Builder) text(t spec.Template) (name string, text []byte, err error) {

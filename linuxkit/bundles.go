@@ -25,6 +25,9 @@ func (r recipe) bundles(components map[string]component) ([]segment, error) {
 			from := originOf(c.Image, fmt.Sprintf("%s[%d]", s.name, i))
 			segments, err := r.bundle(dir, c, components[c.Image.Text], from, ids, images)
 			if err != nil {
+				if r.container {
+					return nil, fmt.Errorf("%s: %w", c.Image.Text, err)
+				}
 				return nil, fmt.Errorf("%s: %s[%d] (%s): %w", c.At, s.name, i, c.Name, err)
 			}
 			list = append(list, segments...)
@@ -43,6 +46,11 @@ func (r recipe) bundle(dir string, c container, from component, as origin, ids m
 		return nil, err
 	}
 	b := bundle{settings: merge(withVolumes(c.settings, r.template.Volumes), label), image: config.Config, ids: ids}
+	if r.container {
+		if err := b.asDocker(from); err != nil {
+			return nil, err
+		}
+	}
 	readonly := isTrue(b.settings.Readonly)
 	name := expandedRef(c.Image.Text) // as LinuxKit compares
 	image, repeated := images[name]

@@ -108,7 +108,7 @@ func (b *Builder) open(ctx context.Context, r recipe, report sources.Report) (ma
 		group.Go(func() error {
 			c, err := b.openOne(ctx, ref, r.digests[ref.key(r.arch)], report)
 			if err != nil {
-				return fmt.Errorf("%s: %w", ref.At, err)
+				return ref.problem(err)
 			}
 			opened[i] = c
 			return nil

@@ -57,6 +57,8 @@ func TestBoot(t *testing.T) {
 			"machines":   machines,
 			"waitlocked": waitLocked,
 			"stopped":    stopped,
+			"registry":   startRegistry,
+			"push":       pushAnother,
 		},
 		Setup: func(env *testscript.Env) error {
 			turn <- struct{}{}

@@ -150,7 +150,7 @@ func (s *imageSources) Fetch(ctx context.Context, img spec.Image, d sources.Dige
 		return sources.Artifact{}, err
 	}
 	artifact, err := source.Fetch(ctx, img, d, report)
-	if err != nil || img.Template != nil { // a template's image is noted by its builder
+	if err != nil || source == s.templates { // which makes notes itself
 		return artifact, err
 	}
 	kind := store.Image
@@ -163,7 +163,7 @@ func (s *imageSources) Fetch(ctx context.Context, img spec.Image, d sources.Dige
 // Describe resolves an image and says what it is made from. One that is
 // fetched as it is has neither key nor inputs.
 func (s *imageSources) Describe(ctx context.Context, img spec.Image) (linuxkit.Description, error) {
-	if img.Template != nil {
+	if source, err := s.source(img); err == nil && source == s.templates {
 		return s.templates.Describe(ctx, img)
 	}
 	d, err := s.Resolve(ctx, img)
@@ -171,13 +171,13 @@ func (s *imageSources) Describe(ctx context.Context, img spec.Image) (linuxkit.D
 }
 
 func (s *imageSources) source(img spec.Image) (sources.Source, error) {
-	if img.Template != nil {
+	if img.Template != nil || linuxkit.IsContainer(img) {
 		return s.templates, nil
 	}
 	scheme, _, _ := strings.Cut(img.Source, ":")
 	source, found := s.schemes[scheme]
 	if !found {
-		return nil, fmt.Errorf("%s: no source for %q; give a path as \"file:PATH\"", img.Origin, img.Source)
+		return nil, fmt.Errorf("%s: no source for %q; give a path as \"file:PATH\", a container image as \"oci:%s\"", img.Origin, img.Source, img.Source)
 	}
 	return source, nil
 }

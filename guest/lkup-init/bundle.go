@@ -14,6 +14,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/lkup/lkup/guest"
 )
 
 // runtime is runtime.json: what LinuxKit has its init do around runc. Its
@@ -168,34 +170,58 @@ func makeOverlayDirs(options []string) error {
 	return nil
 }
 
-// addEnv adds the VM's environment to a container's.
+// addEnv gives a container the VM's environment, and its shares if it asks
+// for them.
 func (m *machine) addEnv(path string) error {
-	env := m.settings()
-	if len(env) == 0 {
-		return nil
-	}
 	content, err := os.ReadFile(path)
 	if err != nil {
 		return err
 	}
+	adjusted, err := adjusted(content, m.settings(), m.config.Shares)
+	if err != nil || adjusted == nil {
+		return err
+	}
+	return os.WriteFile(path, adjusted, 0o644)
+}
+
+// adjusted is a container's configuration with more environment, and, if its
+// annotations ask for them, the VM's shares. It is nil if nothing is to be
+// changed.
+func adjusted(content []byte, env []string, shares []guest.Share) ([]byte, error) {
 	var config map[string]any
 	decoder := json.NewDecoder(bytes.NewReader(content))
 	decoder.UseNumber() // limits of 64 bits stay what they are
 	if err := decoder.Decode(&config); err != nil {
-		return fmt.Errorf("read config.json: %w", err)
+		return nil, fmt.Errorf("read config.json: %w", err)
+	}
+	annotations, _ := config["annotations"].(map[string]any)
+	if annotations[guest.SharesAnnotation] != guest.AllShares {
+		shares = nil
+	}
+	if len(env) == 0 && len(shares) == 0 {
+		return nil, nil
 	}
 	process, isObject := config["process"].(map[string]any)
 	if !isObject {
-		return errors.New("config.json has no process")
+		return nil, errors.New("config.json has no process")
 	}
 	list, _ := process["env"].([]any)
 	for _, entry := range env {
 		list = append(list, entry)
 	}
 	process["env"] = list
-	content, err = json.Marshal(config)
-	if err != nil {
-		return err
+	for _, s := range shares {
+		mounts, _ := config["mounts"].([]any)
+		config["mounts"] = append(mounts, shareMount(s))
 	}
-	return os.WriteFile(path, content, 0o644)
+	return json.Marshal(config)
+}
+
+// shareMount shows a container a share where the guest has it.
+func shareMount(s guest.Share) map[string]any {
+	access := "rw"
+	if s.ReadOnly {
+		access = "ro"
+	}
+	return map[string]any{"destination": s.Path, "type": "bind", "source": s.Path, "options": []string{"rbind", access}}
 }

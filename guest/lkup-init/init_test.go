@@ -66,6 +66,33 @@ func TestAContainerGetsTheMachinesEnvironment(t *testing.T) {
 	}
 }
 
+func TestAContainerThatAsksForThemSeesTheShares(t *testing.T) {
+	shares := []guest.Share{{Tag: "s0", Path: "/srv/www"}, {Tag: "s1", Path: "/etc/site", ReadOnly: true}}
+	for _, c := range []struct{ before, want string }{
+		{`{"annotations":{"lkup.shares":"all"},"process":{}}`, `[{"destination":"/srv/www","options":["rbind","rw"],"source":"/srv/www","type":"bind"},` +
+			`{"destination":"/etc/site","options":["rbind","ro"],"source":"/etc/site","type":"bind"}]`},
+		{`{"annotations":{"lkup.shares":"none"},"process":{}}`, "null"},
+		{`{"process":{}}`, "null"},
+	} {
+		content, err := adjusted([]byte(c.before), []string{"A=1"}, shares)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var config struct {
+			Mounts json.RawMessage `json:"mounts"`
+		}
+		if err := json.Unmarshal(content, &config); err != nil {
+			t.Fatal(err)
+		}
+		if got := string(config.Mounts); got != c.want && (c.want != "null" || got != "") {
+			t.Errorf("%s: mounts %s", c.before, got)
+		}
+	}
+	if content, err := adjusted([]byte(`{"process":{}}`), nil, shares); content != nil || err != nil {
+		t.Errorf("it was changed without need: %s, %v", content, err)
+	}
+}
+
 func TestOverlaysHaveTheDirectoriesTheyWriteTo(t *testing.T) {
 	dir := t.TempDir()
 	upper, work := filepath.Join(dir, "tmp", "upper"), filepath.Join(dir, "tmp", "work")

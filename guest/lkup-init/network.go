@@ -76,15 +76,13 @@ func (m *machine) writeHosts() error {
 }
 
 func (m *machine) writeResolvers() error {
-	if len(m.config.DNS) == 0 {
-		return nil
-	}
 	var b strings.Builder
 	for _, server := range m.config.DNS {
 		fmt.Fprintf(&b, "nameserver %s\n", server)
 	}
-	// LinuxKit's images link to /run/resolvconf/resolv.conf, so both are written.
-	if err := writeFile("/run/resolvconf/resolv.conf", b.String()); err != nil {
+	// LinuxKit's images link to /run/resolvconf/resolv.conf, so both are
+	// written; the first even if it is empty, for containers bind it.
+	if err := writeFile("/run/resolvconf/resolv.conf", b.String()); err != nil || len(m.config.DNS) == 0 {
 		return err
 	}
 	if target, err := os.Readlink("/etc/resolv.conf"); err == nil && target != "" {
