@@ -22,9 +22,12 @@ type historyCmd struct {
 }
 
 func (c *historyCmd) Run(call *call) error {
-	paths, _, err := known(call.Host, c.dirFlag)
+	paths, now, err := known(call.Host, c.dirFlag)
 	if err != nil {
 		return err
+	}
+	if c.Prune >= 0 && len(now.Instances)+len(now.Volumes) == 0 {
+		return c.pruneAfterDown(call, paths, now)
 	}
 	if c.Prune >= 0 {
 		return change(call, c.dirFlag, c.lockFlags, "history --prune", func(store *state.Store, _ layout.Stack) error {
@@ -45,6 +48,22 @@ func (c *historyCmd) Run(call *call) error {
 		return view.HistoryJSON(call.Out, rows)
 	}
 	return view.History(call.Out, call.outStyle(), rows)
+}
+
+// pruneAfterDown forgets generations of a stack of which nothing else is left,
+// and leaves no state behind.
+func (c *historyCmd) pruneAfterDown(call *call, paths layout.Stack, now state.State) error {
+	store, err := lockStack(call, paths, now.Stack, now.Project, "history --prune", c.lockFlags)
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	n, err := store.PruneGenerations(c.Prune)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(call.Out, "Forgot %s.\n", view.Count(n, "generation"))
+	return store.Remove()
 }
 
 // known finds the stack of a directory by its state, or, after down, by its

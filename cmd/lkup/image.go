@@ -20,7 +20,13 @@ import (
 )
 
 type imageCmd struct {
-	Build imageBuildCmd `cmd:"" help:"Build an image from a LinuxKit YAML file, without a stack."`
+	Ls      imageLsCmd      `cmd:"" help:"List what is in the image store, and which stacks use it."`
+	Pull    imagePullCmd    `cmd:"" help:"Fetch or build the stack's images, or these, without applying anything."`
+	Inspect imageInspectCmd `cmd:"" help:"Show what an image is made of."`
+	Verify  imageVerifyCmd  `cmd:"" help:"Read everything in the image store and name what is damaged."`
+	Rm      imageRmCmd      `cmd:"" help:"Remove images that no stack uses."`
+	Prune   imagePruneCmd   `cmd:"" help:"Remove what no stack and no generation of one needs."`
+	Build   imageBuildCmd   `cmd:"" help:"Build an image from a LinuxKit YAML file, without a stack."`
 }
 
 // stdout is the output path that stands for standard output.

@@ -6,6 +6,7 @@ import (
 	"io"
 	"log"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -31,6 +32,7 @@ func TestStoreScripts(t *testing.T) {
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"status":        status,
 			"push":          push,
+			"damage":        damage,
 			"registry-ends": registryEnds,
 		},
 		Setup: func(env *testscript.Env) error {
@@ -57,6 +59,27 @@ func registryEnds(ts *testscript.TestScript, _ bool, _ []string) {
 	}
 	server.CloseClientConnections()
 	server.Close()
+}
+
+// damage STORE changes a bit of the manifest of acme/init:2.
+func damage(ts *testscript.TestScript, _ bool, args []string) {
+	notes, err := filepath.Glob(filepath.Join(ts.MkAbs(args[0]), "notes", "*.json"))
+	ts.Check(err)
+	for _, note := range notes {
+		content, err := os.ReadFile(note)
+		ts.Check(err)
+		if !strings.Contains(string(content), "acme/init:2") || !strings.Contains(string(content), `"component"`) {
+			continue
+		}
+		blob := filepath.Join(ts.MkAbs(args[0]), "blobs", "sha256", strings.TrimSuffix(filepath.Base(note), ".json"))
+		content, err = os.ReadFile(blob)
+		ts.Check(err)
+		content[len(content)/2] ^= 1
+		ts.Check(os.Chmod(blob, 0o600))
+		ts.Check(os.WriteFile(blob, content, 0o600))
+		return
+	}
+	ts.Fatalf("acme/init:2 is not in the store")
 }
 
 // push REF NAME=CONTENT... puts an image of these files into the registry.

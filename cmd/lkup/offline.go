@@ -9,6 +9,7 @@ import (
 
 	"github.com/lkup/lkup/internal/state"
 	"github.com/lkup/lkup/internal/view"
+	"github.com/lkup/lkup/linuxkit"
 	"github.com/lkup/lkup/planner"
 	"github.com/lkup/lkup/sources"
 	"github.com/lkup/lkup/sources/offline"
@@ -47,6 +48,15 @@ func (s *imageSources) Stored(img spec.Image, d sources.Digest) bool {
 	return !ok || storer.Stored(d)
 }
 
+// describeAny is Describe of an image, or of a component.
+func (s *imageSources) describeAny(ctx context.Context, img spec.Image) (linuxkit.Description, error) {
+	if _, err := s.source(img); err == nil {
+		return s.Describe(ctx, img)
+	}
+	d, err := s.components(img.Source).Resolve(ctx, img.Source, s.templates.Arch)
+	return linuxkit.Description{Digest: d}, err
+}
+
 // checkHere is a [missingError] unless all images can be had, or built,
 // without network.
 func (s *imageSources) checkHere(ctx context.Context, images []spec.Image, known state.State) error {
@@ -54,7 +64,7 @@ func (s *imageSources) checkHere(ctx context.Context, images []spec.Image, known
 	var problems []error
 	for _, img := range images {
 		s.missing.Take()
-		d, err := s.Describe(ctx, img)
+		d, err := s.describeAny(ctx, img)
 		missing := s.missing.Take()
 		switch {
 		case err == nil && s.Stored(img, keepDigest(img.Address, d, known, s.templates.Stored)):

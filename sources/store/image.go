@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -66,8 +67,18 @@ func (s *Store) BuildImage(ctx context.Context, key sources.Digest, arch string,
 	if err != nil {
 		return nil, err
 	}
+	image, err := s.openImage(dir)
+	if !errors.Is(err, errLayerGone) {
+		return image, err
+	}
+	// A layer was damaged and taken out; the others are still there.
+	if _, err := layers(); err != nil {
+		return nil, err
+	}
 	return s.openImage(dir)
 }
+
+var errLayerGone = errors.New("it is not in the image store")
 
 func (s *Store) writeImage(dir, arch string, config v1.Config, layers []sources.Digest) error {
 	file := v1.ConfigFile{Architecture: arch, OS: "linux", Config: config, RootFS: v1.RootFS{Type: "layers"}}
@@ -95,7 +106,7 @@ func writeJSON(path string, value any) error {
 func (s *Store) diffID(layer sources.Digest) (v1.Hash, error) {
 	dir, ok := s.Built(layer)
 	if !ok {
-		return v1.Hash{}, fmt.Errorf("layer %s is not in the image store", layer)
+		return v1.Hash{}, fmt.Errorf("layer %s: %w", layer, errLayerGone)
 	}
 	content, err := os.ReadFile(filepath.Join(dir, diffIDFile))
 	if err != nil {

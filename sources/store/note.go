@@ -102,3 +102,29 @@ func (s *Store) note(d sources.Digest) Note {
 func (s *Store) notePath(d sources.Digest) string {
 	return filepath.Join(s.dir, "notes", d.Hex()+".json")
 }
+
+// Records are the JSON documents of an entry, by their names: "content" for
+// the content itself.
+func (s *Store) Records(d sources.Digest) map[string]json.RawMessage {
+	records := map[string]json.RawMessage{}
+	if !d.Valid() {
+		return records
+	}
+	files, _ := filepath.Glob(filepath.Join(s.builtDir(d), "*.json")) // the pattern is right
+	for _, path := range append(files, s.blobPath(d)) {
+		info, err := os.Lstat(path)
+		if err != nil || info.Size() > largestRecord {
+			continue
+		}
+		content, err := os.ReadFile(path)
+		if err != nil || !json.Valid(content) {
+			continue
+		}
+		name := filepath.Base(path)
+		if path == s.blobPath(d) {
+			name = "content"
+		}
+		records[name] = content
+	}
+	return records
+}

@@ -31,12 +31,12 @@ func (g Graph) Unneeded(live []sources.Digest, before time.Time) []Entry {
 			doomed[d] = e
 		}
 	}
-	return doomed.referrersFirst()
+	return doomed.ReferrersFirst()
 }
 
-// referrersFirst sorts entries so that none comes after one that it refers to,
+// ReferrersFirst sorts entries so that none comes after one that it refers to,
 // cycles aside: whoever stops halfway leaves nothing without its parts.
-func (g Graph) referrersFirst() []Entry {
+func (g Graph) ReferrersFirst() []Entry {
 	seen := map[sources.Digest]bool{}
 	var order []Entry
 	var visit func(d sources.Digest)
