@@ -171,6 +171,23 @@ type Consoler interface {
 	Console(ctx context.Context, m Machine) (io.ReadWriteCloser, error)
 }
 
+// Ender says how machines end by themselves, for who starts them again.
+type Ender interface {
+	// Ended tells how the machine's last run ended. It asks neither the guest
+	// nor its hypervisor, so that it may be called every second.
+	Ended(ctx context.Context, m Machine) (Ending, error)
+}
+
+// Ending is how a machine's run ended.
+type Ending string
+
+// The endings.
+const (
+	NotEnded Ending = ""        // it runs, may run, or was never created
+	EndedOff Ending = "off"     // the guest powered off, lkup stopped it, or it never ran
+	EndedBad Ending = "crashed" // its process was killed, or failed
+)
+
 // CommandLiner shows what would be run, or was, to start a machine.
 type CommandLiner interface {
 	// CommandLine is quoted for a POSIX shell and reproduces the start by hand.

@@ -41,6 +41,7 @@ func (d *diff) attributes() {
 	d.mounts()
 	d.env()
 	scalar(d, "cmdline", "Cmdline", h.Cmdline, w.Cmdline, quoted)
+	scalar(d, "restart", "Restart.Policy", h.Restart, w.Restart, spec.Restart.String)
 	list(d, "depends_on", "DependsOn", h.DependsOn, w.DependsOn, addressesText)
 	d.ready(&h.Ready, &w.Ready)
 	d.texts("labels", "Labels", h.Labels, w.Labels)

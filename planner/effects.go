@@ -55,6 +55,10 @@ var costs = map[string]Cost{
 	"Mounts.Size":     {Effect: EffectLive, Needs: drivers.LiveVolumes},
 	"Mounts.ReadOnly": {Effect: EffectRestart},
 
+	// Who watches the machine reads the record.
+	"Restart.Policy": {Effect: EffectNone},
+	"Restart.Limit":  {Effect: EffectNone},
+
 	"Labels":                   {Effect: EffectNone},
 	"Lifecycle.PreventDestroy": {Effect: EffectNone},
 	"Lifecycle.IgnoreChanges":  {Effect: EffectNone},

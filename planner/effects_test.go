@@ -55,6 +55,7 @@ func TestEveryFieldOfAVMIsCompared(t *testing.T) {
 		Ready:     spec.Ready{TCP: 80, HTTP: "http://localhost/", Exec: []string{"true"}, Log: "up", SSH: false, Timeout: time.Minute},
 		Mounts:    []spec.Mount{{Volume: "volume.d", Path: "/d", Size: 512}},
 		Labels:    map[string]string{"tier": "web"},
+		Restart:   spec.Restart{Policy: spec.RestartOnFailure, Limit: 5},
 		Sensitive: []string{"cmdline"},
 	}
 	onVolume := func(change func(*spec.Mount)) func(*spec.VM) {
@@ -91,6 +92,8 @@ func TestEveryFieldOfAVMIsCompared(t *testing.T) {
 		{"Env", "env.L", func(v *spec.VM) { v.Env = map[string]string{"K": "v", "L": ""} }, planner.EffectRestart},
 		{"Secrets", "env.S", func(v *spec.VM) { v.Secrets = map[string]spec.Secret{"S": {Digest: "ab"}} }, planner.EffectRestart},
 		{"Cmdline", "cmdline", func(v *spec.VM) { v.Cmdline = "" }, planner.EffectRestart},
+		{"Restart.Policy", "restart", func(v *spec.VM) { v.Restart = spec.Restart{Policy: spec.RestartAlways} }, planner.EffectNone},
+		{"Restart.Limit", "restart", func(v *spec.VM) { v.Restart.Limit = 3 }, planner.EffectNone},
 		{"DependsOn", "depends_on", func(v *spec.VM) { v.DependsOn = nil }, planner.EffectNone},
 		{"Mounts.Volume", "mount[volume.d]", func(v *spec.VM) { v.Mounts = nil }, planner.EffectRestart},
 		{"Mounts.Path", "mount[volume.d]", onVolume(func(m *spec.Mount) { m.Path = "/e" }), planner.EffectRestart},

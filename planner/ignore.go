@@ -31,6 +31,7 @@ func unignored(want, have spec.VM) spec.VM {
 		"memory":  func() { out.Memory = have.Memory },
 		"running": func() { out.Running = have.Running },
 		"cmdline": func() { out.Cmdline = have.Cmdline },
+		"restart": func() { out.Restart = have.Restart },
 	} {
 		if ignored(want, attribute) {
 			adopt()

@@ -3,6 +3,7 @@ package reconciler
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/lkup/lkup/drivers"
@@ -58,6 +59,13 @@ var knownCauses = []struct{ pattern, cause string }{
 	{"No working init found", "the image has no init for its kernel; name one in the template's init list"},
 	{"Unable to mount root fs", "the kernel found no root file system: the image has no initrd, or the wrong disk"},
 	{"Kernel panic", "the guest's kernel panicked; the lines below say of what"},
+}
+
+// Panicked reports whether the kernel of a machine's last run has said its last
+// words. What cannot be read says nothing.
+func Panicked(m drivers.Machine) bool {
+	lines, err := newConsole(m.Dir).read()
+	return err == nil && slices.ContainsFunc(lines, func(line string) bool { return strings.Contains(line, "Kernel panic") })
 }
 
 func knownCause(lines []string, e *StartError) string {

@@ -48,6 +48,7 @@ func (i *instance) evaluate() {
 	if v, state := i.get(b, "running", "running", cty.Bool); state != absent {
 		i.vm.Running = state == present && v.True()
 	}
+	i.restart()
 	i.cmdline()
 	i.env()
 	i.labels()

@@ -113,7 +113,7 @@ var vmSchema = &schema{
 	labelled: true,
 	required: map[string]string{"image": "image = template.NAME, image = image.NAME, or image = \"builtin:minimal\""},
 	optional: []string{
-		"for_each", "count", "driver", "cpus", "memory", "running", "env", "cmdline", "depends_on", "hostname", "labels",
+		"for_each", "count", "driver", "cpus", "memory", "running", "env", "cmdline", "depends_on", "hostname", "labels", "restart",
 	},
 	blocks: []*schema{portSchema, shareSchema, mountSchema, readySchema, lifecycleSchema, dynamicSchema},
 	habits: map[string]string{
@@ -121,7 +121,7 @@ var vmSchema = &schema{
 		"name": "hostname", "ports": "port", "forward": "port", "volumes": "mount", "mounts": "mount", "disk": "mount", "volume": "mount",
 		"shares": "share", "label": "labels", "tags": "labels", "metadata": "labels", "healthcheck": "ready", "probe": "ready", "command": "cmdline", "kernel_params": "cmdline",
 		"append": "cmdline", "template": "image", "source": "image", "enabled": "running", "started": "running",
-		"replicas": "count", "hypervisor": "driver",
+		"replicas": "count", "hypervisor": "driver", "restart_policy": "restart",
 	},
 }
 

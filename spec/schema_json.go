@@ -55,6 +55,7 @@ var arguments = map[string]map[string]about{
 		"depends_on": {"list", "VMs and modules that must be ready first, besides those referred to."},
 		"hostname":   {"text", "Its host name. Default: the block's name, with the instance's key."},
 		"labels":     {"map", "For people and programs; the guest does not see them."},
+		"restart":    {"text", "What becomes of it when it ends by itself: \"no\" (the default), \"on-failure\" or \"always\", with a number of restarts in a row as in \"always:3\"."},
 	},
 	"port": {
 		"guest":    {"number", "The guest's port."},

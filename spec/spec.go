@@ -157,6 +157,7 @@ type VM struct {
 	Mounts    []Mount           `json:"mounts,omitempty"` // sorted by Volume
 	Labels    map[string]string `json:"labels,omitempty"` // for people and programs; the guest does not see them
 	Lifecycle Lifecycle         `json:"lifecycle,omitzero"`
+	Restart   Restart           `json:"restart,omitzero"`
 
 	// Unknown lists the attributes, as in Origins, whose value is known only
 	// after apply because it contains a host port that nobody has chosen yet.

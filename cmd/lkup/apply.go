@@ -62,6 +62,7 @@ func (c *applyCmd) Run(call *call) error {
 		outputs:    p.stack.Outputs,
 		choice:     c.choiceFlags,
 		command:    "apply",
+		flags:      c.stackFlags,
 	})
 }
 
@@ -99,6 +100,7 @@ func (c *applyCmd) saved(call *call) error {
 		with:       reconciler.Materials{Images: saved.Images, Volumes: saved.Volumes, Sources: saved.Sources, Recipes: saved.Recipes},
 		choice:     c.choiceFlags,
 		command:    "apply " + filepath.Base(c.Plan),
+		flags:      c.stackFlags,
 	})
 }
 
@@ -110,13 +112,18 @@ type execution struct {
 	outputs    map[string]spec.Output
 	choice     choiceFlags
 	command    string // as the history shows it
+	flags      stackFlags
 	// agreed, if set, is called once nothing refuses the plan and nobody does.
 	agreed func() error
 }
 
 // execute shows the plan, asks where something would be destroyed, and
 // carries it out.
-func (c *applyFlags) execute(call *call, x execution) error {
+func (c *applyFlags) execute(call *call, x execution) (err error) {
+	defer func() { // also after a failure: what came up is to stay up
+		r := x.reconciler
+		err = errors.Join(err, ensureSupervisor(call.Host, r.Layout, r.Store.State(), x.flags))
+	}()
 	if err := c.announce(call, x.plan); err != nil {
 		return err
 	}
@@ -145,7 +152,7 @@ func (c *applyFlags) execute(call *call, x execution) error {
 	})
 	defer stop()
 	go attend(ctx, call.interrupts.second, cancel, progress)
-	err := r.Apply(ctx, call.ctx.Done(), x.plan, x.with)
+	err = r.Apply(ctx, call.ctx.Done(), x.plan, x.with)
 	cancel()
 	progress.Close()
 	if err != nil {

@@ -59,6 +59,9 @@ func TestBoot(t *testing.T) {
 			"stopped":    stopped,
 			"registry":   startRegistry,
 			"push":       pushAnother,
+			"runs":       runs,
+			"supervised": supervisedBy,
+			"kill9super": kill9Supervisor,
 		},
 		Setup: func(env *testscript.Env) error {
 			turn <- struct{}{}
@@ -84,6 +87,7 @@ type row struct {
 	Address spec.Address `json:"address"`
 	PID     int          `json:"pid"`
 	Status  string       `json:"status"`
+	Ready   bool         `json:"ready"`
 }
 
 func rows(ts *testscript.TestScript) []row {
@@ -137,15 +141,39 @@ func pids(ts *testscript.TestScript, _ bool, args []string) {
 }
 
 // kill9 ADDRESS kills a machine's process behind lkup's back, and waits until
-// it is gone.
+// lkup sees that it is gone, or that another one runs in its place.
 func kill9(ts *testscript.TestScript, _ bool, args []string) {
-	ts.Check(syscall.Kill(rowOf(ts, args[0]).PID, syscall.SIGKILL))
-	stopped(ts, false, args)
+	pid := rowOf(ts, args[0]).PID
+	ts.Check(syscall.Kill(pid, syscall.SIGKILL))
+	eventually(ts, "the process is gone", func() bool { return rowOf(ts, args[0]).PID != pid })
 }
 
 // stopped ADDRESS waits until a machine's process is gone.
 func stopped(ts *testscript.TestScript, _ bool, args []string) {
 	eventually(ts, "the process is gone", func() bool { return rowOf(ts, args[0]).Status == "stopped" })
+}
+
+// runs ADDRESS waits until a machine is seen to be ready again.
+func runs(ts *testscript.TestScript, _ bool, args []string) {
+	eventually(ts, args[0]+" runs", func() bool { r := rowOf(ts, args[0]); return r.Status == "running" && r.Ready })
+}
+
+// supervisedBy N waits until so many processes of lkup's own watch the
+// script's machines.
+func supervisedBy(ts *testscript.TestScript, _ bool, args []string) {
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	eventually(ts, args[0]+" supervisors", func() bool { return len(supervisors(ts.Getenv("WORK"))) == want })
+}
+
+// kill9super kills the script's supervisor.
+func kill9Supervisor(ts *testscript.TestScript, _ bool, _ []string) {
+	found := supervisors(ts.Getenv("WORK"))
+	if len(found) != 1 {
+		ts.Fatalf("supervisors: %v, want one", found)
+	}
+	ts.Check(syscall.Kill(found[0], syscall.SIGKILL))
+	eventually(ts, "it is gone", func() bool { return len(supervisors(ts.Getenv("WORK"))) == 0 })
 }
 
 // replace FILE OLD NEW edits a file.
@@ -200,6 +228,20 @@ func eventually(ts *testscript.TestScript, what string, holds func() bool) {
 
 // processes finds the QEMUs whose command line names a directory.
 func processes(dir string) []int {
+	return processesThat(func(words []string, _ string) bool {
+		return strings.HasPrefix(filepath.Base(words[0]), "qemu-system") && strings.Contains(strings.Join(words, " "), dir)
+	})
+}
+
+// supervisors finds lkup's own processes that watch machines of a directory.
+func supervisors(dir string) []int {
+	return processesThat(func(words []string, environ string) bool {
+		return len(words) > 1 && words[1] == "supervise" && strings.Contains(environ, dir)
+	})
+}
+
+// processesThat finds processes by their command line and their environment.
+func processesThat(match func(words []string, environ string) bool) []int {
 	entries, err := filepath.Glob("/proc/[0-9]*/cmdline")
 	if err != nil {
 		return nil
@@ -207,14 +249,13 @@ func processes(dir string) []int {
 	var found []int
 	for _, path := range entries {
 		words, err := os.ReadFile(path)
-		if err != nil || !strings.HasPrefix(filepath.Base(strings.Split(string(words), "\x00")[0]), "qemu-system") {
+		if err != nil {
 			continue
 		}
-		if strings.Contains(string(words), dir) {
-			pid, err := strconv.Atoi(filepath.Base(filepath.Dir(path)))
-			if err == nil {
-				found = append(found, pid)
-			}
+		environ, _ := os.ReadFile(filepath.Join(filepath.Dir(path), "environ")) // none of a process that is gone
+		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(path)))
+		if err == nil && match(strings.Split(string(words), "\x00"), string(environ)) {
+			found = append(found, pid)
 		}
 	}
 	slices.Sort(found)
@@ -224,7 +265,7 @@ func processes(dir string) []int {
 // sweep ends what a failed script left running, and fails a passing one that
 // left something.
 func sweep(t *testing.T, dir string) {
-	for _, pid := range processes(dir) {
+	for _, pid := range slices.Concat(supervisors(dir), processes(dir)) {
 		t.Errorf("a script left process %d running", pid)
 		_ = syscall.Kill(pid, syscall.SIGKILL)
 	}

@@ -162,7 +162,7 @@ func (c *rollbackCmd) Run(call *call) error {
 	defer store.Close()
 	now = store.State()
 	input := generationInput(call.Host, g)
-	if err := c.fillSecrets(call, input.Stack, now); err != nil {
+	if err := fillSecrets(call, c.stackFlags, fmt.Sprintf("generation %d", c.Number), input.Stack, now); err != nil {
 		return err
 	}
 	if input.Inventory, err = reconciler.Observe(call.ctx, now, paths, allDrivers(call.Host)); err != nil {
@@ -181,6 +181,7 @@ func (c *rollbackCmd) Run(call *call) error {
 		outputs:    input.Stack.Outputs,
 		choice:     choiceFlags{MaxEffect: c.MaxEffect},
 		command:    fmt.Sprintf("rollback %d", c.Number),
+		flags:      c.stackFlags,
 	})
 	if err == nil && !c.JSON {
 		fmt.Fprintf(call.Err, "\nThe machines are as in generation %d. The stack files are not changed: the next lkup apply follows them again.\n", c.Number)
@@ -188,14 +189,15 @@ func (c *rollbackCmd) Run(call *call) error {
 	return err
 }
 
-// fillSecrets hands the secrets of now to machines that had some then.
-func (c *rollbackCmd) fillSecrets(call *call, stack *spec.Stack, now state.State) error {
+// fillSecrets hands the secrets of now to machines that had some then. what
+// names where the stack is from.
+func fillSecrets(call *call, flags stackFlags, what string, stack *spec.Stack, now state.State) error {
 	if !slices.ContainsFunc(stack.Addresses(), func(a spec.Address) bool { return len(stack.VMs[a].Secrets) > 0 }) {
 		return nil
 	}
-	p, err := openProject(call.Host, c.stackFlags)
+	p, err := openProject(call.Host, flags)
 	if err != nil {
-		return fmt.Errorf("generation %d has secrets, whose values only the stack files lead to: %w", c.Number, err)
+		return fmt.Errorf("%s has secrets, whose values only the stack files lead to: %w", what, err)
 	}
 	defer p.close()
 	if err := p.fetchSecrets(call.ctx); err != nil {
@@ -205,7 +207,7 @@ func (c *rollbackCmd) fillSecrets(call *call, stack *spec.Stack, now state.State
 		for name := range vm.Secrets {
 			secret, found := p.stack.VMs[a].Secrets[name]
 			if !found {
-				return fmt.Errorf("generation %d hands %s the secret env.%s, and the stack files no longer do, so its value is not known", c.Number, a, name)
+				return fmt.Errorf("%s hands %s the secret env.%s, and the stack files no longer do, so its value is not known", what, a, name)
 			}
 			vm.Secrets[name] = secret
 		}

@@ -25,6 +25,9 @@ type Host struct {
 	UID      int
 	Arch     string // GOARCH of the host, and so of its guests
 	Now      func() time.Time
+	// Program is lkup's own file, which is run as the supervisor; without it
+	// machines are not supervised.
+	Program string
 	// MoreDrivers adds drivers that the released binary does not have; tests
 	// bring the fake one.
 	MoreDrivers func(layout.Layout) map[string]drivers.Driver

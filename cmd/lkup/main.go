@@ -18,6 +18,7 @@ var version = "0.1.0-dev"
 func main() {
 	tuneMemory()
 	home, _ := os.UserHomeDir()
+	program, _ := os.Executable()
 	os.Exit(run(os.Args[1:], Host{
 		In:      os.Stdin,
 		Out:     os.Stdout,
@@ -28,6 +29,7 @@ func main() {
 		TempDir: os.TempDir(),
 		UID:     os.Getuid(),
 		Now:     time.Now,
+		Program: program,
 		Arch:    runtime.GOARCH,
 		TTY: TTY{
 			In:  term.IsTerminal(int(os.Stdin.Fd())),

@@ -20,6 +20,9 @@ func (c *psCmd) Run(call *call) error {
 	if err != nil {
 		return err
 	}
+	if err := ensureSupervisor(call.Host, paths, known, stackFlags{dirFlag: c.dirFlag}); err != nil {
+		return err
+	}
 	now, err := reconciler.Observe(call.ctx, known, paths, allDrivers(call.Host))
 	if err != nil {
 		return err

@@ -30,6 +30,7 @@ func TestMain(m *testing.M) {
 }
 
 func scriptHost() Host {
+	program, _ := os.Executable()
 	return Host{
 		In: os.Stdin, Out: os.Stdout, Err: os.Stderr,
 		Getenv:  os.Getenv,
@@ -39,6 +40,7 @@ func scriptHost() Host {
 		UID:     os.Getuid(),
 		Arch:    runtime.GOARCH,
 		Now:     time.Now,
+		Program: program,
 		MoreDrivers: func(l layout.Layout) map[string]drivers.Driver {
 			return map[string]drivers.Driver{"fake": fake.New(filepath.Join(l.Runtime, "fake"))}
 		},

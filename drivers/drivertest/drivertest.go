@@ -76,6 +76,7 @@ func Run(t *testing.T, h Harness) {
 		"process/killed behind its back":       killedBehind,
 		"process/strangers are left alone":     strangers,
 		"process/removed files are no excuse":  deletedDirectory,
+		"process/says how it ended":            ended,
 		"ports/status tells them":              portsTold,
 		"ports/held by another process":        portHeld,
 		"ports/held by another process, udp":   portHeldUDP,

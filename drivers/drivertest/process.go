@@ -83,6 +83,29 @@ func killedBehind(t *testing.T, s *scene) {
 	}
 }
 
+// ended: who starts machines again asks how they ended.
+func ended(t *testing.T, s *scene) {
+	ender, able := s.d.(drivers.Ender)
+	if !able {
+		return // it need not be
+	}
+	is := func(when string, want drivers.Ending) {
+		t.Helper()
+		if got, err := ender.Ended(s.ctx, s.m); err != nil || got != want {
+			t.Errorf("%s: ended %q, %v, want %q", when, got, err, want)
+		}
+	}
+	is("before it is created", drivers.NotEnded)
+	was := s.start(t, s.m)
+	is("while it runs", drivers.NotEnded)
+	s.kill(t, was)
+	is("after its process was killed", drivers.EndedBad)
+	s.start(t, s.m)
+	is("while it runs again", drivers.NotEnded)
+	s.stop(t, s.m, 0)
+	is("after stop", drivers.EndedOff)
+}
+
 func (s *scene) kill(t *testing.T, was drivers.Status) {
 	t.Helper()
 	s.h.Kill(t, s.m, was)

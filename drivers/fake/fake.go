@@ -54,6 +54,9 @@ type run struct {
 
 func (d *Driver) created(m drivers.Machine) string { return filepath.Join(m.Dir, "created") }
 
+// up is the mark of a run that has not ended in order, as a pid file is.
+func (d *Driver) up(m drivers.Machine) string { return filepath.Join(m.Dir, "up") }
+
 func (d *Driver) processFile(id string) string { return filepath.Join(d.root, id+".json") }
 
 // step does one effect between two questions to Fail.
@@ -117,6 +120,9 @@ func (d *Driver) launch(m drivers.Machine) error {
 	if err != nil {
 		return err
 	}
+	if err := os.WriteFile(d.up(m), nil, 0o600); err != nil {
+		return err
+	}
 	now := time.Now().UTC()
 	return d.write(m.ID, run{
 		PID: firstPID + int(now.UnixNano()%(1<<30)), Nonce: m.Nonce, Started: now,
@@ -178,8 +184,11 @@ func (d *Driver) Stop(ctx context.Context, m drivers.Machine, grace time.Duratio
 	if grace <= 0 {
 		report.By = drivers.StopQuit
 	}
-	return report, d.step("stop", m, func() error { return d.Kill(m) })
+	return report, d.step("stop", m, func() error { return d.PowerOff(m) })
 }
+
+// PowerOff ends the machine's process as its guest would.
+func (d *Driver) PowerOff(m drivers.Machine) error { return errors.Join(remove(d.up(m)), d.Kill(m)) }
 
 // Kill ends the machine's process as if it had crashed.
 func (d *Driver) Kill(m drivers.Machine) error { return remove(d.processFile(m.ID)) }
@@ -197,7 +206,7 @@ func (d *Driver) Delete(ctx context.Context, m drivers.Machine) error {
 		return errors.New(s.Detail)
 	case drivers.Absent, drivers.Stopped:
 	}
-	return d.step("delete", m, func() error { return remove(d.created(m)) })
+	return d.step("delete", m, func() error { return errors.Join(remove(d.up(m)), remove(d.created(m))) })
 }
 
 func remove(path string) error {
@@ -244,4 +253,17 @@ func (d *Driver) read(id string) (run, error) {
 		err = json.Unmarshal(content, &r)
 	}
 	return r, err
+}
+
+// Ended reads the marks.
+func (d *Driver) Ended(ctx context.Context, m drivers.Machine) (drivers.Ending, error) {
+	s, err := d.Status(ctx, m)
+	if err != nil || s.State != drivers.Stopped {
+		return drivers.NotEnded, err
+	}
+	_, err = os.Stat(d.up(m))
+	if errors.Is(err, fs.ErrNotExist) {
+		return drivers.EndedOff, nil
+	}
+	return drivers.EndedBad, err
 }

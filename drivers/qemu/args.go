@@ -91,6 +91,7 @@ func controlArgs(m drivers.Machine, h host) []string {
 	return []string{
 		"-chardev", "socket,id=monitor,server=on,wait=off," + socket(h.monitor, monitorPath(m)),
 		"-mon", "chardev=monitor,mode=control",
+		"-pidfile", pidPath(m), // QEMU removes it unless it is killed
 		"-chardev", "socket,id=console,server=on,wait=off," + socket(h.console, consolePath(m)) +
 			",logappend=on,logfile=" + escape(consoleLog(m)),
 		"-serial", "chardev:console",
@@ -205,6 +206,7 @@ func consolePath(m drivers.Machine) string { return filepath.Join(m.RunDir, "con
 func consoleLog(m drivers.Machine) string  { return filepath.Join(m.Dir, drivers.ConsoleLog) }
 func createdPath(m drivers.Machine) string { return filepath.Join(m.Dir, "created") }
 func runPath(m drivers.Machine) string     { return filepath.Join(m.Dir, "run.json") }
+func pidPath(m drivers.Machine) string     { return filepath.Join(m.Dir, "qemu.pid") }
 func lockPath(m drivers.Machine) string    { return filepath.Join(m.Dir, "run.lock") }
 func sayingsPath(m drivers.Machine) string { return filepath.Join(m.Dir, "qemu.log") }
 

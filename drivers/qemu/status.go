@@ -73,6 +73,20 @@ func inquire(ctx context.Context, m drivers.Machine, status *drivers.Status) err
 	return err
 }
 
+// Ended looks for the machine's process, and for the file that QEMU removes
+// when it ends by itself.
+func (d *Driver) Ended(ctx context.Context, m drivers.Machine) (drivers.Ending, error) {
+	_, state, err := find(ctx, m)
+	if err != nil || state != drivers.Stopped {
+		return drivers.NotEnded, err
+	}
+	crashed, err := exists(pidPath(m))
+	if err != nil || !crashed {
+		return drivers.EndedOff, err
+	}
+	return drivers.EndedBad, nil
+}
+
 // inOrder puts the ports that were asked for first, in the order in which they
 // were.
 func inOrder(ports, asked []drivers.Port) []drivers.Port {

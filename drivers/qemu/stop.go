@@ -57,7 +57,7 @@ func (d *Driver) Stop(ctx context.Context, m drivers.Machine, grace time.Duratio
 		}
 		if ended {
 			// What is left behind does no harm: the next start replaces it.
-			_ = remove(runPath(m), monitorPath(m), consolePath(m), seededPath(m))
+			_ = remove(runPath(m), pidPath(m), monitorPath(m), consolePath(m), seededPath(m))
 			return drivers.StopReport{By: rung.step, Took: time.Since(began)}, nil
 		}
 	}

@@ -68,6 +68,13 @@ func (s Stack) Journal() string { return filepath.Join(s.Dir, "journal.jsonl") }
 // Lock is the file that is locked, and never renamed.
 func (s Stack) Lock() string { return filepath.Join(s.Dir, "lock") }
 
+// SupervisorLock is held by the process that starts machines again. It lies
+// among the sockets: it means nothing after a reboot.
+func (s Stack) SupervisorLock() string { return filepath.Join(s.Run, "supervisor.lock") }
+
+// SupervisorLog is what that process did.
+func (s Stack) SupervisorLog() string { return filepath.Join(s.Dir, "supervisor.log") }
+
 // Instances is the folder that holds one folder per instance.
 func (s Stack) Instances() string { return filepath.Join(s.Dir, "instances") }
 

@@ -48,16 +48,12 @@ func (s *Store) AddGeneration(g Generation) error {
 	if err != nil {
 		return err
 	}
-	now := s.State()
+	now := s.State().Generation()
 	g.FormatVersion, g.Number = FormatVersion, 1
 	if len(numbers) > 0 {
 		g.Number = numbers[len(numbers)-1] + 1
 	}
-	g.Volumes, g.Outputs, g.Sensitive = now.Volumes, now.Outputs, now.Sensitive
-	g.Members = make(map[spec.Address]Member, len(now.Instances))
-	for a, i := range now.Instances {
-		g.Members[a] = Member{VM: i.Applied, Image: i.Image, Digest: i.Digest, Recipe: i.Recipe, Driver: i.Driver}
-	}
+	g.Members, g.Volumes, g.Outputs, g.Sensitive = now.Members, now.Volumes, now.Outputs, now.Sensitive
 	content, err := json.Marshal(g)
 	if err != nil {
 		return err
@@ -66,6 +62,18 @@ func (s *Store) AddGeneration(g Generation) error {
 		return err
 	}
 	return WriteFile(generationFile(s.paths, g.Number), append(content, '\n'), 0o600)
+}
+
+// Generation is what the state would be recorded as now, without a number.
+func (s State) Generation() Generation {
+	g := Generation{
+		FormatVersion: FormatVersion, Volumes: s.Volumes, Outputs: s.Outputs, Sensitive: s.Sensitive,
+		Members: make(map[spec.Address]Member, len(s.Instances)),
+	}
+	for a, i := range s.Instances {
+		g.Members[a] = Member{VM: i.Applied, Image: i.Image, Digest: i.Digest, Recipe: i.Recipe, Driver: i.Driver}
+	}
+	return g
 }
 
 // PruneGenerations forgets all but the newest generations, and says how many.

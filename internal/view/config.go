@@ -153,6 +153,7 @@ func (c *config) vm(v spec.VM) {
 	set(b, "cpus", "cpus", cty.NumberIntVal(int64(v.CPUs)))
 	set(b, "memory", "memory", cty.StringVal(memory(v.Memory)))
 	set(b, "running", "running", cty.BoolVal(v.Running))
+	set(b, "restart", "restart", cty.StringVal(v.Restart.String()))
 	if v.Cmdline != "" {
 		set(b, "cmdline", "cmdline", cty.StringVal(v.Cmdline))
 	}

@@ -124,6 +124,8 @@ func redactPlain(vm *spec.VM, path string) {
 		vm.Memory = 0
 	case "cmdline":
 		vm.Cmdline = hidden
+	case "restart":
+		vm.Restart = spec.Restart{}
 	case "ready.tcp":
 		vm.Ready.TCP = 0
 	case "ready.http":

@@ -1,0 +1,121 @@
+// Package supervisor decides when machines that ended by themselves are
+// started again. It is pure: it is told what it sees and what time it is, and
+// says what is due. It starts nothing; cmd/lkup does, by a plan like any other.
+//
+// What it remembers lasts as long as the process that asks it. After a crash
+// it counts anew, which costs some restarts more and loses nothing.
+package supervisor
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/lkup/lkup/drivers"
+	"github.com/lkup/lkup/spec"
+)
+
+// Delays between an end and the start that follows: each twice the last.
+const (
+	firstDelay = time.Second
+	longest    = time.Minute
+)
+
+// steady is how long a machine must run for its earlier ends to be forgotten.
+const steady = time.Minute
+
+// Seen is a machine that should run, as it is now.
+type Seen struct {
+	Address spec.Address
+	Restart spec.Restart
+	// Ending is how it ended; drivers.NotEnded while it runs.
+	Ending drivers.Ending
+	// Panicked says that its console shows the kernel's last words, though its
+	// process may have ended in order.
+	Panicked bool
+}
+
+// failed reports whether the machine ended otherwise than by powering off.
+func (s Seen) failed() bool { return s.Ending == drivers.EndedBad || s.Panicked }
+
+// Note is something to be told to people.
+type Note struct {
+	Address spec.Address
+	Text    string
+}
+
+// Supervisor remembers what it has seen. It is not safe for concurrent use.
+type Supervisor struct {
+	machines map[spec.Address]*record
+}
+
+// record is what is remembered of one machine.
+type record struct {
+	tries int       // starts in a row
+	began time.Time // when it was last started, or first seen to run
+	ended bool      // seen to have ended, and decided about
+	due   time.Time // when it is to be started; zero: not at all
+}
+
+// Look is told of every machine that should run, and gives the ones that are
+// to be started now, and what was decided.
+func (s *Supervisor) Look(seen []Seen, now time.Time) (due []spec.Address, notes []Note) {
+	before := s.machines
+	s.machines = make(map[spec.Address]*record, len(seen))
+	for _, m := range seen {
+		r := before[m.Address]
+		if r == nil {
+			r = &record{began: now}
+		}
+		s.machines[m.Address] = r
+		if text := r.look(m, now); text != "" {
+			notes = append(notes, Note{m.Address, text})
+		}
+		if r.ended && !r.due.IsZero() && !now.Before(r.due) {
+			due = append(due, m.Address)
+		}
+	}
+	slices.Sort(due)
+	return due, notes
+}
+
+// look decides about a machine once for each of its ends.
+func (r *record) look(m Seen, now time.Time) string {
+	if m.Ending == drivers.NotEnded {
+		if r.ended {
+			r.began, r.ended, r.due = now, false, time.Time{} // somebody started it
+		}
+		return ""
+	}
+	if r.ended {
+		return ""
+	}
+	r.ended = true
+	if now.Sub(r.began) >= steady {
+		r.tries = 0
+	}
+	how := "it powered off"
+	if m.failed() {
+		how = "it crashed"
+	}
+	switch {
+	case m.Restart.Policy == spec.RestartOnFailure && !m.failed():
+		return how + "; restart = \"" + m.Restart.Policy + "\" leaves it so"
+	case r.tries >= m.Restart.Limit:
+		return fmt.Sprintf("%s, %d times in a row; it stays down until the next lkup apply", how, r.tries+1)
+	}
+	delay := min(firstDelay<<min(r.tries, 16), longest)
+	r.due = now.Add(delay)
+	return fmt.Sprintf("%s; it is started again in %s (%d of %d)", how, delay, r.tries+1, m.Restart.Limit)
+}
+
+// Started says that the machines were tried to be started, whatever came of
+// it. One that did not come up counts as having ended again.
+func (s *Supervisor) Started(addresses []spec.Address, now time.Time) {
+	for _, a := range addresses {
+		if r := s.machines[a]; r != nil {
+			r.tries++
+			r.began, r.ended, r.due = now, false, time.Time{}
+		}
+	}
+}
