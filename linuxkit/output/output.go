@@ -79,10 +79,18 @@ type recipe struct {
 const edition = "output/1"
 
 func recipes() []recipe {
+	x86 := []string{"amd64"}
 	return []recipe{
 		{KernelInitrd, []string{"-kernel", "-initrd.img", "-cmdline"}, nil, (*Builder).kernelInitrd},
 		{Tar, []string{".tar"}, nil, (*Builder).tar},
 		{TarKernelInitrd, []string{"-initrd.tar"}, nil, (*Builder).tarKernelInitrd},
+		{RawBIOS, []string{"-bios.img"}, x86, (*Builder).isoBIOS},
+		{RawEFI, []string{"-efi.img"}, nil, (*Builder).rawEFI},
+		{ISOBIOS, []string{".iso"}, x86, (*Builder).isoBIOS},
+		{ISOEFI, []string{"-efi.iso"}, nil, (*Builder).isoEFI},
+		{QCOW2BIOS, []string{".qcow2"}, x86, (*Builder).qcow2BIOS},
+		{QCOW2EFI, []string{"-efi.qcow2"}, nil, (*Builder).qcow2EFI},
+		{VMDK, []string{".vmdk"}, x86, (*Builder).vmdk},
 	}
 }
 

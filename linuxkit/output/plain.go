@@ -171,3 +171,16 @@ func openSized(path string) (*os.File, int64, error) {
 	}
 	return file, info.Size(), nil
 }
+
+func bytesDigest(b []byte) []byte {
+	sum := sha256.Sum256(b)
+	return sum[:]
+}
+
+func fileSize(path string) (int64, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return 0, err
+	}
+	return info.Size(), nil
+}
