@@ -16,6 +16,7 @@ esac
 needs=("$qemu:$deb" "ssh:openssh-client")
 if [ "${1:-demo}" = test ]; then
   needs+=("gcc:gcc" "git:git") # the race detector is C; the version comes from git
+  needs+=("sqfstar:squashfs-tools")
 fi
 
 missing=() packages=()
@@ -28,6 +29,11 @@ done
 if ! command -v qemu-img >/dev/null; then
   missing+=(qemu-img)
   packages+=(qemu-utils)
+fi
+# Disks for EFI are booted by its firmware.
+if [ "${1:-demo}" = test ] && [ "$qemu" = qemu-system-x86_64 ] && [ ! -e /usr/share/ovmf/OVMF.fd ]; then
+  missing+=(OVMF)
+  packages+=(ovmf)
 fi
 # Downloads through apt and the Go module proxy are HTTPS.
 if command -v apt-get >/dev/null && [ ! -e /etc/ssl/certs/ca-certificates.crt ]; then

@@ -6,7 +6,8 @@
 // as LinuxKit lays them out, and powers off cleanly.
 //
 // It is started by the kernel from the initramfs, so it may rely on nothing but
-// its own file, and must never return.
+// its own file, and must never return. Where the root is a disk that cannot be
+// written, it lays memory over it.
 package main
 
 import (
@@ -46,6 +47,8 @@ type machine struct {
 // the next is tried: a guest that can be reached and looked at is worth more
 // than one that stopped.
 func (m *machine) boot() {
+	m.startFromDisk()
+	m.try("make the root writable", makeWritable())
 	m.try("make a root that containers can leave", makeRoot())
 	m.try("mount the kernel's file systems", mountKernel())
 	m.console = openConsole()

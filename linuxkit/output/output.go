@@ -82,6 +82,7 @@ func recipes() []recipe {
 	x86 := []string{"amd64"}
 	return []recipe{
 		{KernelInitrd, []string{"-kernel", "-initrd.img", "-cmdline"}, nil, (*Builder).kernelInitrd},
+		{KernelSquashfs, []string{"-kernel", "-squashfs.img", "-squashfs-initrd.img", "-cmdline"}, nil, (*Builder).kernelSquashfs},
 		{Tar, []string{".tar"}, nil, (*Builder).tar},
 		{TarKernelInitrd, []string{"-initrd.tar"}, nil, (*Builder).tarKernelInitrd},
 		{RawBIOS, []string{"-bios.img"}, x86, (*Builder).isoBIOS},
