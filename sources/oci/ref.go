@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"path"
 	"strings"
+	"syscall"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
@@ -108,6 +109,8 @@ func (p place) explain(ctx context.Context, err error) error {
 		return fmt.Errorf("get %s: %w", p.ref, ctx.Err())
 	case errors.Is(err, errSilent):
 		return fmt.Errorf("get %s: %s does not answer", p.ref, asked)
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return fmt.Errorf("get %s: connection refused by %s; does a registry run there?", p.ref, asked)
 	case errors.As(err, &status) && status.StatusCode == http.StatusNotFound:
 		return fmt.Errorf("get %s: %s has no such image; check the name and the tag", p.ref, asked)
 	case errors.As(err, &status) && (status.StatusCode == http.StatusUnauthorized || status.StatusCode == http.StatusForbidden):
