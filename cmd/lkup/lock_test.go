@@ -110,3 +110,37 @@ func push(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(err)
 	ts.Check(remote.Write(ref, whole))
 }
+
+// platform gives an image of random content the form of a component: the file
+// "kernel", for this computer.
+func platform(t *testing.T, image v1.Image, kernel string) v1.Image {
+	t.Helper()
+	var content bytes.Buffer
+	w := tar.NewWriter(&content)
+	if err := w.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: "kernel", Mode: 0o755, Size: int64(len(kernel))}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.WriteString(w, kernel); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	layer, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(content.Bytes())), nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if image, err = mutate.AppendLayers(image, layer); err != nil {
+		t.Fatal(err)
+	}
+	config, err := image.ConfigFile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	config = config.DeepCopy()
+	config.OS, config.Architecture = "linux", runtime.GOARCH
+	if image, err = mutate.ConfigFile(image, config); err != nil {
+		t.Fatal(err)
+	}
+	return image
+}

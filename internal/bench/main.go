@@ -20,11 +20,12 @@ func main() {
 	rounds := flag.Int("rounds", 5, "how often each thing is measured")
 	binary := flag.String("lkup", "bin/lkup", "the lkup to measure")
 	cache := flag.String("cache", os.Getenv("LKUP_TEST_CACHE"), "where images are kept between runs")
+	only := flag.String("only", "", "measure one thing alone: boots, builds, plans or unchanged")
 	check := flag.Bool("check", false, "exit with 1 if a target is missed")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	missed, err := run(ctx, os.Stdout, *binary, *cache, *rounds)
+	missed, err := run(ctx, os.Stdout, *binary, *cache, *only, *rounds)
 	switch {
 	case err != nil:
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -35,7 +36,7 @@ func main() {
 }
 
 // run measures everything and returns how many targets were missed.
-func run(ctx context.Context, out io.Writer, binary, cache string, rounds int) (missed int, err error) {
+func run(ctx context.Context, out io.Writer, binary, cache, only string, rounds int) (missed int, err error) {
 	binary, err = filepath.Abs(binary)
 	if err != nil {
 		return 0, err
@@ -50,8 +51,14 @@ func run(ctx context.Context, out io.Writer, binary, cache string, rounds int) (
 	}
 	l := lkup{binary: binary, dir: dir, cache: cache}
 	r := &report{out: out}
-	for _, measure := range []func(context.Context, lkup, *report, int) error{measureBoots, measurePlans, measureUnchanged} {
-		if err := measure(ctx, l, r, rounds); err != nil {
+	for _, m := range []struct {
+		name    string
+		measure func(context.Context, lkup, *report, int) error
+	}{{"boots", measureBoots}, {"builds", measureBuilds}, {"plans", measurePlans}, {"unchanged", measureUnchanged}} {
+		if only != "" && only != m.name {
+			continue
+		}
+		if err := m.measure(ctx, l, r, rounds); err != nil {
 			return r.missed, err
 		}
 	}
