@@ -9,8 +9,10 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -119,6 +121,22 @@ func TestAnImageWithoutAShellRunsWords(t *testing.T) {
 	status, output, err = conn.Run(t.Context(), []string{"no-such-program"})
 	if err != nil || status != 127 {
 		t.Fatalf("%d, %q, %v; want 127", status, output, err)
+	}
+	suicide := filepath.Join(t.TempDir(), "suicide")
+	if err := os.WriteFile(suicide, []byte("#!/bin/sh\nkill -TERM $$\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	status, output, err = conn.Run(t.Context(), []string{suicide})
+	if err != nil || status != 128+15 {
+		t.Fatalf("%d, %q, %v; want 143, for no shell stands between", status, output, err)
+	}
+}
+
+func TestEmptyWordsAreWords(t *testing.T) {
+	conn := connect(t, serve(t, "/bin/sh"))
+	_, output, err := conn.Run(t.Context(), []string{"printf", "[%s]", "", "x"})
+	if err != nil || string(output) != "[][x]" {
+		t.Fatalf("%q, %v", output, err)
 	}
 }
 
@@ -254,6 +272,10 @@ func TestAServerThatIsSilentIsGivenUp(t *testing.T) {
 }
 
 func TestACancelledCommandIsHungUpOn(t *testing.T) {
+	// What ignores a signal when it starts cannot trap it; so it is under nohup.
+	heard := make(chan os.Signal, 1)
+	signal.Notify(heard, syscall.SIGHUP)
+	defer signal.Stop(heard)
 	conn := connect(t, serve(t, "/bin/sh"))
 	mark := filepath.Join(t.TempDir(), "mark")
 	begun, out := io.Pipe()
