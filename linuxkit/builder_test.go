@@ -55,6 +55,7 @@ type entry struct {
 	name, content string
 	kind          byte // tar.TypeReg if 0
 	mode          int64
+	uid           int
 	xattr         string // security.capability
 }
 
@@ -129,7 +130,7 @@ func tarOf(t *testing.T, entries []entry) string {
 	var out bytes.Buffer
 	w := tar.NewWriter(&out)
 	for _, e := range entries {
-		h := tar.Header{Name: e.name, Typeflag: e.kind, Mode: e.mode}
+		h := tar.Header{Name: e.name, Typeflag: e.kind, Mode: e.mode, Uid: e.uid}
 		if e.xattr != "" {
 			h.PAXRecords = map[string]string{"SCHILY.xattr.security.capability": e.xattr}
 		}

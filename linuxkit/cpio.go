@@ -39,7 +39,7 @@ const firstInode = 721
 // close ends the archive. Every part is padded to 4, so that one archive may
 // follow another.
 func (a *cpioArchive) close() error {
-	a.header("TRAILER!!!", 0, tar.Header{ModTime: time.Unix(0, 0)}, 0, 1)
+	a.header(trailer, 0, tar.Header{ModTime: time.Unix(0, 0)}, 0, 1)
 	if a.err != nil {
 		return a.err
 	}
@@ -49,6 +49,9 @@ func (a *cpioArchive) close() error {
 // add writes one entry. Hard links become relative symbolic ones, as in
 // LinuxKit: the format has no links across archives.
 func (a *cpioArchive) add(h tar.Header, content io.Reader) error {
+	if err := fits(h); err != nil {
+		return err
+	}
 	h.ModTime = timeOf(h)
 	permissions := uint32(h.Mode) & 0o7777
 	switch h.Typeflag {
@@ -70,6 +73,30 @@ func (a *cpioArchive) add(h tar.Header, content io.Reader) error {
 		return fmt.Errorf("%s: cannot put an entry of type %q into an initrd", h.Name, h.Typeflag)
 	}
 	return a.err
+}
+
+// maxName is what the kernel reads of a name or a link's target; it passes
+// over entries that have more.
+const maxName = 4095
+
+// trailer is the name of the entry that ends an archive.
+const trailer = "TRAILER!!!"
+
+// fits refuses what would come out as another entry: numbers have 32 bits, so
+// that a user of 2^32 would become root.
+func fits(h tar.Header) error {
+	switch {
+	case h.Name == trailer:
+		return fmt.Errorf("%s: the name ends an initrd; leave the file out", h.Name)
+	case len(h.Name) > maxName || len(h.Linkname) > maxName:
+		return fmt.Errorf("%.40s...: the name or its target is longer than %d bytes", h.Name, maxName)
+	}
+	for _, n := range []int64{int64(h.Uid), int64(h.Gid), h.Devmajor, h.Devminor} {
+		if n < 0 || n > math.MaxUint32 {
+			return fmt.Errorf("%s: an owner or device number of %d does not fit into an initrd", h.Name, n)
+		}
+	}
+	return nil
 }
 
 func (a *cpioArchive) regular(h tar.Header, permissions uint32, content io.Reader) error {

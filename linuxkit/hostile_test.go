@@ -3,9 +3,13 @@ package linuxkit_test
 import (
 	"archive/tar"
 	"bytes"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"os"
+	"path"
+	"slices"
 	"strings"
 	"testing"
 
@@ -134,6 +138,114 @@ func TestAComponentThatIsTooLargeIsRefused(t *testing.T) {
 	}
 }
 
+// endless is a layer of files without content that never ends.
+type endless struct{ v1.Layer }
+
+func (endless) MediaType() (types.MediaType, error) { return types.OCIUncompressedLayer, nil }
+
+func (endless) Uncompressed() (io.ReadCloser, error) {
+	r, w := io.Pipe()
+	go func() {
+		entries := tar.NewWriter(w)
+		for err := error(nil); err == nil; { // until the reader closes
+			err = entries.WriteHeader(&tar.Header{Name: "x", Typeflag: tar.TypeReg})
+		}
+	}()
+	return r, nil
+}
+
+type endlessImage struct{ v1.Image }
+
+func (endlessImage) Layers() ([]v1.Layer, error) { return []v1.Layer{endless{}}, nil }
+
+func TestAComponentWithTooManyFilesIsRefused(t *testing.T) {
+	shelf := newShelf(t)
+	shelf.images["evil"] = endlessImage{shelf.images["web"]}
+	_, err := tryBuild(newBuilder(t, shelf, map[string]string{"t.yml": service}), templateImage(nil))
+	if err == nil || !strings.Contains(err.Error(), "more than 500000 files or 8 GiB") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// TestWhatLinksAndDevicesMeanInTheGuestStaysThere: they are entries of the
+// initrd, and nothing of them is made or followed on the host.
+func TestWhatLinksAndDevicesMeanInTheGuestStaysThere(t *testing.T) {
+	root, err := buildEvil(t, []entry{
+		{name: "up", content: "../../../../../../etc/shadow", kind: tar.TypeSymlink}, {name: "absolute", content: "/etc/shadow", kind: tar.TypeSymlink},
+		{name: "loop", content: "loop", kind: tar.TypeSymlink}, {name: "disk", kind: tar.TypeBlock, mode: 0o660}, {name: "tty", kind: tar.TypeChar}, {name: "pipe", kind: tar.TypeFifo},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]node{
+		"up": {Mode: 0o120777, Content: "../../../../../../etc/shadow"}, "absolute": {Mode: 0o120777, Content: "/etc/shadow"},
+		"loop": {Mode: 0o120777, Content: "loop"}, "disk": {Mode: 0o060660}, "tty": {Mode: 0o020000}, "pipe": {Mode: 0o010000},
+	} {
+		if diff := cmp.Diff(want, root[lower+name]); diff != "" {
+			t.Errorf("%s: %s", name, diff)
+		}
+	}
+}
+
+// As in LinuxKit, the first of two entries of a layer counts.
+func TestTheFirstOfTwoEntriesOfALayerCounts(t *testing.T) {
+	root, err := buildEvil(t, []entry{
+		{name: "a", content: "first"}, {name: "a", content: "second"}, {name: "./a", kind: tar.TypeSymlink, content: "/"}, {name: "../a", content: "third"},
+		{name: "d/", kind: tar.TypeDir, mode: 0o700}, {name: "d", content: "/", kind: tar.TypeSymlink}, {name: "d/x", content: "in d"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if root[lower+"a"].Content != "first" || root[lower+"d"].Mode != 0o040700 || root[lower+"d/x"].Content != "in d" {
+		t.Errorf("a %+v, d %+v, d/x %+v", root[lower+"a"], root[lower+"d"], root[lower+"d/x"])
+	}
+}
+
+func TestEntriesThatAnInitrdCannotHoldAreRefused(t *testing.T) {
+	long := strings.Repeat("long/", 900)
+	for want, e := range map[string]entry{
+		"the name ends an initrd":              {name: "TRAILER!!!"},
+		"is longer than 4095 bytes":            {name: long + "x"},
+		"or its target is longer than":         {name: "x", content: long, kind: tar.TypeSymlink},
+		"number of 4294967296 does not fit":    {name: "x", uid: 1 << 32},
+		"cannot put an entry of type '7' into": {name: "x", kind: tar.TypeCont},
+	} {
+		t.Run(want, func(t *testing.T) {
+			shelf := newShelf(t)
+			shelf.images["init"] = image(t, v1.Config{}, []entry{e})
+			artifact, err := tryBuild(newBuilder(t, shelf, map[string]string{"t.yml": simple}), templateImage(nil))
+			if err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("got %v", err)
+			}
+			if len(artifact.Initrds) > 0 {
+				t.Error("something is left")
+			}
+		})
+	}
+}
+
+func TestAKernelsTreeStaysInTheRoot(t *testing.T) {
+	build := func(entries ...entry) (map[string]node, error) {
+		shelf := newShelf(t)
+		shelf.images["kernel"] = image(t, v1.Config{}, []entry{
+			{name: "kernel", content: bzImage(t, "\x7fELF kernel")}, {name: "kernel.tar", content: tarOf(t, entries)},
+		})
+		artifact, err := tryBuild(newBuilder(t, shelf, map[string]string{"t.yml": simple}), templateImage(nil))
+		if err != nil {
+			return nil, err
+		}
+		return unpacked(t, artifact), nil
+	}
+	root, err := build(entry{name: "../../lib/modules/x", content: "x"}, entry{name: "/lib/y", content: "y"}, entry{name: "/", kind: tar.TypeDir})
+	if err != nil || root["lib/modules/x"].Content != "x" || root["lib/y"].Content != "y" {
+		t.Errorf("got %v, %v", root, err)
+	}
+	_, err = build(entry{name: "lib", content: "/etc", kind: tar.TypeSymlink}, entry{name: "lib/x", content: "x"})
+	if err == nil || !strings.Contains(err.Error(), `"lib/x" lies below "lib", which is no folder`) {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestAKernelThatLiesAboutItselfIsRefused(t *testing.T) {
 	whole := bzImage(t, "\x7fELF kernel")
 	for name, kernel := range map[string]string{
@@ -192,4 +304,112 @@ func TestBuiltinTemplatesAreReadable(t *testing.T) {
 			t.Errorf("%s: %+v, %v", name, artifact, err)
 		}
 	}
+}
+
+// FuzzLabel merges what a component's label says with a template's settings.
+func FuzzLabel(f *testing.F) {
+	for _, label := range []string{
+		`{"binds": ["/a:/b"], "capabilities": ["CAP_KILL"], "runtime": {"bindNS": {"net": "/n"}}}`,
+		`{"uid": "nobody"}`, `{"name": "x"}`, "[]", "", "&a [*a]", `{"command": null}`, "command: [/x]\nresources: {memory: {limit: -1}}",
+		`{"mounts": [{"type": "bind", "source": "v"}], "tmpfs": ["/:a:b"]}`, `{"devices": [{"path": "all"}], "rlimits": [","]}`,
+	} {
+		f.Add(label)
+	}
+	const text = "kernel: {image: kernel}\ninit: [init]\nservices: [{name: s, image: evil, binds.add: [\"/c:/d\"], capabilities.add: [CAP_CHOWN], runtime: {mkdir: [/m]}}]\n"
+	f.Fuzz(func(t *testing.T, label string) {
+		shelf := newShelf(t)
+		shelf.images["evil"] = image(t, v1.Config{Cmd: []string{"/x"}, Labels: map[string]string{"org.mobyproject.config": label}}, nil)
+		artifact, err := tryBuild(newBuilder(t, shelf, map[string]string{"t.yml": text}), templateImage(nil))
+		if err != nil {
+			return
+		}
+		root := unpacked(t, artifact)
+		var config struct {
+			Process struct{ Args []string }
+			Mounts  []struct{ Destination string }
+		}
+		if err := json.Unmarshal([]byte(root["containers/services/s/config.json"].Content), &config); err != nil {
+			t.Fatal(err)
+		}
+		if len(config.Process.Args) == 0 || !slices.ContainsFunc(config.Mounts, func(m struct{ Destination string }) bool { return m.Destination == "/d" }) {
+			t.Errorf("the template's own settings are lost: %+v", config)
+		}
+	})
+}
+
+// FuzzLayer unpacks any bytes as a layer: what is written lies in its folder.
+func FuzzLayer(f *testing.F) {
+	var t testing.T
+	for _, entries := range [][]entry{
+		{{name: "../x", content: "x"}, {name: "a", content: "/", kind: tar.TypeSymlink}},
+		{{name: "d/.wh..wh..opq"}, {name: ".wh.a"}, {name: "d/x", content: "1"}, {name: "h", content: "d/x", kind: tar.TypeLink}},
+		{{name: "bin", content: "usr/bin", kind: tar.TypeSymlink}, {name: "bin/x", content: "1"}},
+	} {
+		f.Add([]byte(tarOf(&t, entries)))
+	}
+	f.Fuzz(func(t *testing.T, layer []byte) {
+		shelf := newShelf(t)
+		shelf.images["evil"] = rawImage{shelf.images["web"], layer}
+		artifact, err := tryBuild(newBuilder(t, shelf, map[string]string{"t.yml": service}), templateImage(nil))
+		if err != nil {
+			return
+		}
+		initrd, err := os.ReadFile(artifact.Initrds[len(artifact.Initrds)-2]) // before its configuration
+		if err != nil {
+			t.Fatal(err)
+		}
+		root := map[string]node{}
+		readArchive(t, initrd, root)
+		for name := range root {
+			if !strings.HasPrefix(lower, name) && !strings.HasPrefix(name, lower) {
+				t.Errorf("%q lies outside", name)
+			}
+			if strings.Contains("/"+name+"/", "/../") {
+				t.Errorf("%q climbs", name)
+			}
+		}
+	})
+}
+
+// rawImage has one layer of any bytes.
+type rawImage struct {
+	v1.Image
+	layer []byte
+}
+
+func (i rawImage) Layers() ([]v1.Layer, error) { return []v1.Layer{rawLayer{content: i.layer}}, nil }
+
+type rawLayer struct {
+	v1.Layer
+	content []byte
+}
+
+func (l rawLayer) Uncompressed() (io.ReadCloser, error) {
+	return io.NopCloser(bytes.NewReader(l.content)), nil
+}
+
+// FuzzInitrd writes files into an initrd and reads them back.
+func FuzzInitrd(f *testing.F) {
+	f.Add("etc/x", "content", "0644", uint32(1))
+	f.Add("TRAILER!!!", "", "7777", uint32(1<<31))
+	f.Add("a/../b", "\x00", "0", uint32(0))
+	f.Fuzz(func(t *testing.T, name, content, mode string, uid uint32) {
+		quoted := func(text string) string {
+			b, err := json.Marshal(strings.ReplaceAll(strings.ToValidUTF8(text, "?"), "${", "$${"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return string(b)
+		}
+		text := fmt.Sprintf("%sfiles: [{path: %s, contents: %s, mode: %s, uid: %d}]\n", simple, quoted(name), quoted(content), quoted(mode), uid)
+		artifact, err := tryBuild(newBuilder(t, newShelf(t), map[string]string{"t.yml": text}), templateImage(nil))
+		if err != nil {
+			return
+		}
+		got, found := unpacked(t, artifact)[path.Clean("/" + strings.ToValidUTF8(name, "?"))[1:]]
+		want := strings.ToValidUTF8(content, "?")
+		if !found || got.Content != want || got.UID != uint64(uid) || got.Mode&0o170000 != 0o100000 {
+			t.Errorf("%q became %+v (%v), want %q", name, got, found, want)
+		}
+	})
 }
