@@ -8,6 +8,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -80,7 +81,12 @@ func (s shelf) Image(_ context.Context, ref, _ string, _ sources.Digest, _ sourc
 	return s.images[ref], nil
 }
 
-func newShelf(t *testing.T) shelf {
+// copied has the same components, and may get others.
+func (s shelf) copied() shelf {
+	return shelf{opened: &atomic.Int32{}, images: maps.Clone(s.images)}
+}
+
+func newShelf(t testing.TB) shelf {
 	t.Helper()
 	return shelf{opened: &atomic.Int32{}, images: map[string]v1.Image{
 		"kernel": image(t, v1.Config{}, []entry{{name: "kernel", content: bzImage(t, "\x7fELF kernel")}, {name: "kernel.tar", content: tarOf(t, []entry{
@@ -105,7 +111,7 @@ func newShelf(t *testing.T) shelf {
 	}}
 }
 
-func image(t *testing.T, config v1.Config, layers ...[]entry) v1.Image {
+func image(t testing.TB, config v1.Config, layers ...[]entry) v1.Image {
 	t.Helper()
 	img := empty.Image
 	for _, entries := range layers {
@@ -125,7 +131,7 @@ func image(t *testing.T, config v1.Config, layers ...[]entry) v1.Image {
 	return img
 }
 
-func tarOf(t *testing.T, entries []entry) string {
+func tarOf(t testing.TB, entries []entry) string {
 	t.Helper()
 	var out bytes.Buffer
 	w := tar.NewWriter(&out)
@@ -155,7 +161,7 @@ func tarOf(t *testing.T, entries []entry) string {
 }
 
 // bzImage wraps an ELF file the way the kernel's build does, with gzip.
-func bzImage(t *testing.T, elf string) string {
+func bzImage(t testing.TB, elf string) string {
 	t.Helper()
 	var payload bytes.Buffer
 	w := gzip.NewWriter(&payload)

@@ -31,6 +31,9 @@ func capabilityNames(list []string) ([]string, error) {
 		}
 	}
 	for _, name := range list {
+		if word := strings.ToLower(name); word == "all" || word == "none" {
+			return nil, fmt.Errorf("%q stands alone; write [%s], or name capabilities", name, word)
+		}
 		if !slices.Contains(allCapabilities, name) {
 			return nil, fmt.Errorf("unknown capability %q%s", name, didYouMean(name, allCapabilities))
 		}
