@@ -12,6 +12,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"github.com/lkup/lkup/linuxkit"
+	"github.com/lkup/lkup/sources/store"
 )
 
 // bundleShelf has the components that the templates of testdata/bundles name.
@@ -67,6 +68,11 @@ func TestTemplatesGiveTheTreesOfLinuxKit(t *testing.T) {
 	if len(templates) < 30 {
 		t.Fatalf("only %d templates", len(templates))
 	}
+	shelf := bundleShelf(t)
+	shared, err := store.Open(t.TempDir()) // what templates have in common is built once
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, path := range templates {
 		name := strings.TrimSuffix(filepath.Base(path), ".yml")
 		t.Run(name, func(t *testing.T) {
@@ -74,7 +80,8 @@ func TestTemplatesGiveTheTreesOfLinuxKit(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			b := newBuilder(t, bundleShelf(t), map[string]string{"t.yml": string(content), "site/page": "from the project"})
+			b := newBuilder(t, shelf, map[string]string{"t.yml": string(content), "site/page": "from the project"})
+			b.Store = shared
 			golden(t, "bundles/"+name+".golden", treeText(unpacked(t, build(t, b))))
 		})
 	}
