@@ -57,6 +57,7 @@ func TestBoot(t *testing.T) {
 			"machines":   machines,
 			"waitlocked": waitLocked,
 			"stopped":    stopped,
+			"component":  packComponent,
 			"registry":   startRegistry,
 			"push":       pushAnother,
 			"runs":       runs,
