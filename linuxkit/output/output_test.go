@@ -335,6 +335,27 @@ func TestASquashfsHasEachNameOnceAndAsItWasLast(t *testing.T) {
 	}
 }
 
+func TestMicrocodeStaysInFrontAsItIs(t *testing.T) {
+	b, img := newBuilder(t, nil)
+	microcode := append(bytes.Repeat([]byte("kernel/x86/microcode/GenuineIntel.bin\x00"), 4), noise("microcode", 4000)...)
+	path := filepath.Join(t.TempDir(), "microcode.cpio")
+	if err := os.WriteFile(path, microcode, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	img.Initrds = append([]string{path}, img.Initrds...)
+	files, err := b.Build(context.Background(), img, output.KernelInitrd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	initrd, err := os.ReadFile(files[1].Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.HasPrefix(initrd, append(microcode, 0x1f, 0x8b)) {
+		t.Error("the initrd does not begin with the microcode and then a compressed part")
+	}
+}
+
 func TestWhatCannotBeWrittenSaysWhy(t *testing.T) {
 	noLoader := packages{map[string][]byte{"usr/lib/ISOLINUX/isohdpfx.bin": {1}}}
 	oldLoader := packages{map[string][]byte{}}

@@ -3,6 +3,7 @@ package output
 import (
 	"archive/tar"
 	"bufio"
+	"bytes"
 	"compress/gzip"
 	"context"
 	"crypto/sha256"
@@ -92,7 +93,8 @@ func tarHeader(name string, size int64) *tar.Header {
 
 // initrd compresses the parts, several at once, and joins them: the kernel
 // reads one gzip member after the other. A part that did not change is not
-// compressed again.
+// compressed again. A processor's microcode stays as it is, in front: the kernel
+// reads it before it can unpack anything.
 func (b *Builder) initrd(ctx context.Context, parts []string) (string, error) {
 	packed := make([]string, len(parts))
 	digests := make([]string, len(parts))
@@ -102,6 +104,10 @@ func (b *Builder) initrd(ctx context.Context, parts []string) (string, error) {
 		group.Go(func() (err error) {
 			if digests[i], err = digest(part); err != nil {
 				return err
+			}
+			if i == 0 && isMicrocode(part) {
+				packed[i] = part
+				return nil
 			}
 			packed[i], err = b.file(inner, "initrd part", func(path string) error { return compress(path, part) }, digests[i])
 			return err
@@ -113,6 +119,19 @@ func (b *Builder) initrd(ctx context.Context, parts []string) (string, error) {
 	return b.file(ctx, "initrd", func(path string) error {
 		return create(path, func(w io.Writer) error { return join(w, packed) })
 	}, digests...)
+}
+
+// isMicrocode reports whether a cpio archive begins with the folder in which
+// the kernel looks for microcode (Documentation/arch/x86/microcode.rst).
+func isMicrocode(path string) bool {
+	file, err := os.Open(path)
+	if err != nil {
+		return false
+	}
+	defer func() { _ = file.Close() }()
+	head := make([]byte, 4096)
+	n, _ := io.ReadFull(file, head)
+	return bytes.Contains(head[:n], []byte("kernel/x86/microcode"))
 }
 
 func compress(path, from string) error {
