@@ -60,6 +60,7 @@ func TestBoot(t *testing.T) {
 			"component":  packComponent,
 			"registry":   startRegistry,
 			"push":       pushAnother,
+			"save":       saveImage,
 			"runs":       runs,
 			"supervised": supervisedBy,
 			"kill9super": kill9Supervisor,

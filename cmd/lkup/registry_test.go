@@ -46,6 +46,15 @@ func pushAnother(ts *testscript.TestScript, _ bool, _ []string) {
 	ts.Check(upload(ts.Getenv("LKUP_VAR_registry")+"/web:1", image))
 }
 
+// saveImage FILE writes the image as docker save does.
+func saveImage(ts *testscript.TestScript, _ bool, args []string) {
+	image, err := webImage(busybox(ts), "a page of the image\n")
+	ts.Check(err)
+	tag, err := name.NewTag("web:1")
+	ts.Check(err)
+	ts.Check(tarball.WriteToFile(ts.MkAbs(args[0]), tag, image))
+}
+
 func upload(ref string, image v1.Image) error {
 	to, err := name.ParseReference(ref)
 	if err != nil {

@@ -76,6 +76,9 @@ func registries(host Host, images *store.Store, user settings, proxy func(*http.
 		if err != nil {
 			return nil, fmt.Errorf("%s: registry %q: %w", filepath.Join(host.Layout().Config, "config.hcl"), r.Host, err)
 		}
+		if _, twice := to.Registries[r.Host]; twice {
+			return nil, fmt.Errorf("%s: registry %q has two blocks; write one", filepath.Join(host.Layout().Config, "config.hcl"), r.Host)
+		}
 		to.Registries[r.Host] = one
 	}
 	return oci.New(to), nil

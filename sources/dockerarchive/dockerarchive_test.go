@@ -31,7 +31,7 @@ type file struct {
 	kind                byte // a regular file if 0
 }
 
-func tarOf(t *testing.T, files ...file) []byte {
+func tarOf(t testing.TB, files ...file) []byte {
 	t.Helper()
 	var out bytes.Buffer
 	w := tar.NewWriter(&out)
@@ -133,7 +133,7 @@ func write(t *testing.T, path string, content []byte) {
 }
 
 // parts are the files of a good archive, to be spoilt.
-func parts(t *testing.T) (manifest, config string, layer []byte) {
+func parts(t testing.TB) (manifest, config string, layer []byte) {
 	t.Helper()
 	layer = tarOf(t, file{name: "bin/web", content: "web"})
 	content, err := json.Marshal(v1.ConfigFile{OS: "linux", Architecture: "amd64", RootFS: v1.RootFS{Type: "layers", DiffIDs: []v1.Hash{

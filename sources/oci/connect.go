@@ -78,7 +78,7 @@ func (g guard) RoundTrip(request *http.Request) (*http.Response, error) {
 		cancel(nil)
 		var timeout net.Error
 		if request.Context().Err() == nil && errors.As(err, &timeout) && timeout.Timeout() {
-			err = fmt.Errorf("%w: %v", errSilent, err)
+			err = fmt.Errorf("%w: %w", errSilent, err)
 		}
 		return nil, err
 	}

@@ -164,7 +164,7 @@ func isImageConfig(t types.MediaType) bool {
 }
 
 // pick chooses the image for arch in an index.
-func pick(content []byte, at place, arch string) (sources.Digest, error) {
+func pick(content []byte, arch string) (sources.Digest, error) {
 	index, err := v1.ParseIndexManifest(bytes.NewReader(content))
 	if err != nil {
 		return "", fmt.Errorf("its index is not JSON: %w", err)

@@ -105,7 +105,7 @@ func (c *Components) resolve(ctx context.Context, at place, arch string) (source
 		return "", err
 	}
 	if kind == anIndex {
-		return pick(content, at, arch)
+		return pick(content, arch)
 	}
 	_, _, err = c.image(ctx, at, arch, d)
 	return d, err
