@@ -107,7 +107,7 @@ func (e env) refused(r download.Request, text string) error {
 }
 
 func (e env) parts() []string {
-	left, err := filepath.Glob(filepath.Join(e.store.Dir(download.Folder), "*"))
+	left, err := filepath.Glob(filepath.Join(e.store.Dir(store.Downloads), "*"))
 	if err != nil {
 		e.Fatal(err)
 	}
@@ -305,6 +305,38 @@ func TestAPartOfAnotherContentIsNotJoined(t *testing.T) {
 				_, _ = (&sourcetest.Cut{ResponseWriter: w, After: 300_000}).Write(other)
 			})
 			e.want(download.Request{URL: address, Want: digest(b)}, b)
+		})
+	}
+}
+
+// Without a digest to go by, only the server's own words tell.
+func TestAPartThatDoesNotFitIsGivenUp(t *testing.T) {
+	b := content(1, 1<<20)
+	for name, second := range map[string]map[string]string{
+		"from another place":          {"ETag": `"a"`, "Content-Range": "bytes 0-1048575/1048576"},
+		"of another size":             {"ETag": `"a"`, "Content-Range": "bytes 300000-1048575/2000000"},
+		"of another content":          {"ETag": `"b"`, "Content-Range": "bytes 300000-1048575/1048576"},
+		"from who does not say where": {"ETag": `"a"`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e, tries := setUp(t), 0
+			address := e.cdn.Handle("/disk", func(w http.ResponseWriter, r *http.Request) {
+				switch tries++; tries {
+				case 1:
+					w.Header().Set("ETag", `"a"`)
+					w.Header().Set("Content-Length", fmt.Sprint(len(b)))
+					_, _ = (&sourcetest.Cut{ResponseWriter: w, After: 300_000}).Write(b)
+				case 2:
+					for name, value := range second {
+						w.Header().Set(name, value)
+					}
+					w.WriteHeader(http.StatusPartialContent)
+					_, _ = w.Write(content(2, 1<<20)[300_000:])
+				default:
+					e.cdn.Serve(w, r, b)
+				}
+			})
+			e.want(download.Request{URL: address}, b)
 		})
 	}
 }

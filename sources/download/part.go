@@ -32,13 +32,9 @@ type note struct {
 	Total int64 `json:"total,omitempty"` // bytes; 0 if the server did not say
 }
 
-// Folder is where in the store the parts lie. Whatever is in it may be
-// removed while its download is not under way.
-const Folder = "downloads"
-
 // openPart finds what an earlier attempt left, if it can be gone on with.
 func openPart(s *store.Store, r Request) (*part, error) {
-	dir := s.Dir(Folder)
+	dir := s.Dir(store.Downloads)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}

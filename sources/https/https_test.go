@@ -106,7 +106,7 @@ func TestAnotherChecksumThanTheUsersLeavesNothing(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "not "+img.SHA256) || strings.Contains(err.Error(), "changed on the server") {
 		t.Errorf("got %v", err)
 	}
-	for _, folder := range []string{"blobs/sha256", "built", "tmp", download.Folder} {
+	for _, folder := range []string{"blobs/sha256", "built", "tmp", store.Downloads} {
 		if left, _ := filepath.Glob(filepath.Join(source.Disks.Store.Dir(folder), "*")); len(left) > 0 {
 			t.Errorf("left: %v", left)
 		}

@@ -90,15 +90,15 @@ func (s *Store) remove(d sources.Digest) error {
 }
 
 // Sweep deletes what is of no more use whatever is needed: what dead processes
-// left in scratch folders, locks, and pins, notes and sums of entries that are
+// left in scratch folders, unfinished downloads, locks, and pins, notes and sums of entries that are
 // gone. The store must be open alone.
 func (s *Store) Sweep() error {
 	if !s.alone {
 		return errNotAlone
 	}
-	for _, folder := range []string{"tmp", "locks"} {
+	for _, folder := range []string{"tmp", "locks", Downloads} {
 		names, err := os.ReadDir(s.Dir(folder))
-		if err != nil {
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("sweep image store: %w", err)
 		}
 		for _, name := range names {

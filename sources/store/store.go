@@ -86,6 +86,10 @@ func prepare(dir string) (*Store, error) {
 // gone after that, unless a stack's state refers to them.
 func (s *Store) Close() error { return s.use.Close() }
 
+// Downloads is the folder in which unfinished downloads lie, to be gone on
+// with. Whatever is in it may be removed by who has the store alone.
+const Downloads = "downloads"
+
 // Dir is the absolute path of a folder of the store for a source's private
 // use, such as apt's lists. It may not exist yet.
 func (s *Store) Dir(name string) string { return filepath.Join(s.dir, name) }
