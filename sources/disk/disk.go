@@ -59,10 +59,11 @@ func Look(path string) (Header, error) {
 	if !info.Mode().IsRegular() {
 		return Header{}, errors.New("it is no regular file")
 	}
-	return look(file, info.Size())
+	return Read(file, info.Size())
 }
 
-func look(r io.ReaderAt, size int64) (Header, error) {
+// Read is [Look] for a disk that is no file, of so many bytes.
+func Read(r io.ReaderAt, size int64) (Header, error) {
 	if size == 0 {
 		return Header{}, errors.New("the file is empty")
 	}
