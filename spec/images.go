@@ -3,6 +3,8 @@ package spec
 import (
 	"fmt"
 	"io/fs"
+	"net/netip"
+	"net/url"
 	"path"
 	"regexp"
 	"slices"
@@ -25,11 +27,8 @@ var sha256Form = regexp.MustCompile(`^[0-9a-f]{64}$`)
 func (e *evaluator) image(n *node) {
 	f := e.fields(n)
 	img := Image{Address: n.address(), Origin: position(n.block.at)}
-	if source, ok := f.text(n.block, "source"); ok {
-		img.Source = source
-		if detail := badSource(source, e.in.Sources); detail != "" {
-			f.wrong(n.block, "source", "Invalid source", "%s", detail)
-		}
+	if refs := f.refs(n.block, "source"); len(refs) > 0 {
+		img.Source, img.Fallbacks = refs[0], refs[1:]
 	}
 	if sum, ok := f.text(n.block, "sha256"); ok {
 		img.SHA256 = strings.ToLower(strings.TrimPrefix(sum, "sha256:"))
@@ -38,6 +37,61 @@ func (e *evaluator) image(n *node) {
 		}
 	}
 	e.keepImage(n, f, img)
+}
+
+// refs reads where an image comes from: a ref, or a list of refs in the order
+// in which they are tried.
+func (f *fields) refs(b *block, name string) []string {
+	arg := b.args[name]
+	if arg == nil {
+		return nil
+	}
+	v, ok := f.value(arg, f.ctx)
+	if !ok {
+		f.failed = true
+		return nil
+	}
+	if t := v.Type(); t.IsSetType() {
+		f.wrong(b, name, "Invalid source", "The order in which refs are tried counts, and a set has none. Write a list: %s = [\"REF\", \"REF\"]", name)
+		return nil
+	} else if t.IsTupleType() || t.IsListType() {
+		return f.refList(b, name)
+	}
+	ref, ok := f.text(b, name)
+	if !ok {
+		return nil
+	}
+	if detail := badSource(ref, f.in.Sources); detail != "" {
+		f.wrong(b, name, "Invalid source", "%s", detail)
+		return nil
+	}
+	return []string{ref}
+}
+
+func (f *fields) refList(b *block, name string) []string {
+	v, ok := f.get(b, name, cty.List(cty.String))
+	if !ok {
+		return nil
+	}
+	var refs []string
+	for i, element := range v.AsValueSlice() {
+		detail := "It is null. Take it out."
+		if !element.IsNull() {
+			ref := element.AsString()
+			detail = badSource(ref, f.in.Sources)
+			if slices.Contains(refs, ref) {
+				detail = fmt.Sprintf("%q stands before it already. Take one of them out.", ref)
+			}
+			refs = append(refs, ref)
+		}
+		if detail != "" {
+			f.wrong(b, name, "Invalid source", "Of its refs, number %d: %s", i+1, detail)
+		}
+	}
+	if v.LengthInt() == 0 {
+		f.wrong(b, name, "Invalid source", "The list is empty. Write at least one ref: %s = [\"https://example.org/disk.qcow2\", \"file:disk.qcow2\"]", name)
+	}
+	return refs
 }
 
 func (e *evaluator) template(n *node) {
@@ -91,10 +145,22 @@ func badSource(ref string, schemes []string) string {
 		return `It is empty. Write where the image comes from, such as "file:disk.qcow2" or "https://example.org/disk.qcow2".`
 	case m == nil:
 		return fmt.Sprintf("It does not say what kind of source it is. Write %q for a file of the project.", "file:"+ref)
+	case m[1] == "http" && !ownHost(ref):
+		return "Plain http is for this computer alone, since anybody on the way could change what comes. Write https."
 	case schemes != nil && !slices.Contains(schemes, m[1]):
 		return fmt.Sprintf("There is no source %q.%s lkup knows %s.", m[1], didYouMean("", m[1], schemes), listed(schemes))
 	}
 	return ""
+}
+
+// ownHost reports whether a URL names this computer.
+func ownHost(ref string) bool {
+	u, err := url.Parse(ref)
+	if err != nil {
+		return false
+	}
+	ip, err := netip.ParseAddr(u.Hostname())
+	return u.Hostname() == "localhost" || err == nil && ip.Unmap().IsLoopback()
 }
 
 // templateFile finds a template of the project.

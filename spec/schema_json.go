@@ -7,7 +7,7 @@ import (
 
 // about says of an argument what it holds and what it is for, for editors.
 type about struct {
-	kind string // text, number, flag, list, map, any; every one may be an expression in a text
+	kind string // text, texts (one or a list), number, flag, list, map, any; every one may be an expression in a text
 	text string
 }
 
@@ -28,7 +28,7 @@ var arguments = map[string]map[string]about{
 		"error_message": {"text", "What a good value is."},
 	},
 	"image": {
-		"source": {"text", "Where the image comes from: \"file:disk.qcow2\"."},
+		"source": {"texts", "Where the image comes from: \"file:disk.qcow2\", or a list of such refs, tried in order."},
 		"sha256": {"text", "Its checksum, in hex."},
 	},
 	"template": {
@@ -119,6 +119,7 @@ var arguments = map[string]map[string]about{
 // kindsJSON are the JSON Schemas of the kinds of argument.
 var kindsJSON = map[string]any{
 	"text":   map[string]any{"type": "string"},
+	"texts":  map[string]any{"type": []string{"string", "array"}, "items": map[string]any{"type": "string"}},
 	"number": map[string]any{"type": []string{"number", "string"}},
 	"flag":   map[string]any{"type": []string{"boolean", "string"}},
 	"list":   map[string]any{"type": []string{"array", "string"}},

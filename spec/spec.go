@@ -123,11 +123,14 @@ type Input struct {
 // Image is an image or a template block: where bootable files come from.
 // Exactly one of Source and Template is set.
 type Image struct {
-	Address  Address
-	Source   string    // "file:disk.qcow2", "https://...": a ref as written
-	SHA256   string    // hex, when the user pins it
-	Template *Template // a LinuxKit image built here
-	Origin   Pos
+	Address Address
+	Source  string // "file:disk.qcow2", "https://...": a ref as written
+	// Fallbacks are the refs after Source, to be tried in order where those
+	// before them cannot be had. They stand for the same image.
+	Fallbacks []string  `json:",omitempty"`
+	SHA256    string    // hex, when the user pins it
+	Template  *Template // a LinuxKit image built here
+	Origin    Pos
 }
 
 // Template asks for a LinuxKit image. Exactly one of File and Builtin is set.

@@ -105,11 +105,6 @@ func openImageSources(host Host, dir string, use imageUse) (*imageSources, error
 		s.schemes[scheme] = s.book.Source(source, host.Arch)
 	}
 	s.schemes["file"] = file.Source{Store: images, Dir: dir, Arch: host.Arch}
-	if s.missing != nil {
-		for scheme, source := range s.schemes {
-			s.schemes[scheme] = s.missing.Source(source)
-		}
-	}
 	return s, nil
 }
 
@@ -157,7 +152,7 @@ func (s *imageSources) Fetch(ctx context.Context, img spec.Image, d sources.Dige
 	if artifact.Disk != "" {
 		kind = store.Disk
 	}
-	return artifact, s.store.Note(d, store.Note{Kind: kind, Names: []string{img.Source}, Arch: artifact.Arch})
+	return artifact, s.store.Note(d, store.Note{Kind: kind, Names: append([]string{img.Source}, img.Fallbacks...), Arch: artifact.Arch})
 }
 
 // Describe resolves an image and says what it is made from. One that is
@@ -171,15 +166,34 @@ func (s *imageSources) Describe(ctx context.Context, img spec.Image) (linuxkit.D
 }
 
 func (s *imageSources) source(img spec.Image) (sources.Source, error) {
-	if img.Template != nil || linuxkit.IsContainer(img) {
+	if img.Template != nil || linuxkit.IsContainer(img) && len(img.Fallbacks) == 0 {
 		return s.templates, nil
 	}
-	scheme, _, _ := strings.Cut(img.Source, ":")
-	source, found := s.schemes[scheme]
-	if !found {
-		return nil, fmt.Errorf("%s: no source for %q; give a path as \"file:PATH\", a container image as \"oci:%s\"", img.Origin, img.Source, img.Source)
+	source, err := s.ofRefs(img)
+	if err != nil || s.missing == nil {
+		return source, err
 	}
-	return source, nil
+	return s.missing.Source(source), nil
+}
+
+// ofRefs is the source of an image's ref, or of all of its refs in order.
+func (s *imageSources) ofRefs(img spec.Image) (sources.Source, error) {
+	var options []sources.Option
+	for _, ref := range append([]string{img.Source}, img.Fallbacks...) {
+		scheme, _, _ := strings.Cut(ref, ":")
+		source, found := s.schemes[scheme]
+		switch {
+		case linuxkit.IsContainer(spec.Image{Source: ref}):
+			source = s.templates
+		case !found:
+			return nil, fmt.Errorf("%s: no source for %q; give a path as \"file:PATH\", a container image as \"oci:%s\"", img.Origin, ref, ref)
+		}
+		options = append(options, sources.Option{Ref: ref, Source: source})
+	}
+	if len(options) == 1 {
+		return options[0].Source, nil
+	}
+	return sources.InOrder(options), nil
 }
 
 // homeFiles are the user's files, which templates show as "~/...". A user

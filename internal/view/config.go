@@ -100,7 +100,7 @@ func (c *config) image(img spec.Image) {
 	}
 	if img.Template == nil {
 		b := c.block("image", img.Address)
-		b.SetAttributeValue("source", cty.StringVal(img.Source))
+		b.SetAttributeValue("source", refs(img))
 		if img.SHA256 != "" {
 			b.SetAttributeValue("sha256", cty.StringVal(img.SHA256))
 		}
@@ -115,6 +115,18 @@ func (c *config) image(img spec.Image) {
 	if len(img.Template.Vars) > 0 {
 		b.SetAttributeValue("vars", texts(img.Template.Vars))
 	}
+}
+
+// refs is one ref, or a list.
+func refs(img spec.Image) cty.Value {
+	if len(img.Fallbacks) == 0 {
+		return cty.StringVal(img.Source)
+	}
+	all := []cty.Value{cty.StringVal(img.Source)}
+	for _, ref := range img.Fallbacks {
+		all = append(all, cty.StringVal(ref))
+	}
+	return cty.TupleVal(all)
 }
 
 func texts(all map[string]string) cty.Value {

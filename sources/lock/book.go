@@ -112,6 +112,19 @@ func (s source) Resolve(ctx context.Context, img spec.Image) (sources.Digest, er
 	})
 }
 
+// Locked implements [sources.Locker].
+func (s source) Locked(img spec.Image) (locked, lockable bool) {
+	if img.SHA256 != "" || pinned(img.Source) {
+		return false, false
+	}
+	key := Key{image, img.Source, s.arch}
+	s.book.mu.Lock()
+	defer s.book.mu.Unlock()
+	_, fresh := s.book.fresh[key]
+	_, file := s.book.file[key]
+	return fresh || file && !s.book.upgrade, true
+}
+
 // Stored is inner's.
 func (s source) Stored(d sources.Digest) bool { return stored(s.Source, d) }
 
