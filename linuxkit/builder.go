@@ -35,11 +35,20 @@ type Builder struct {
 	// written there. Otherwise it is a file of the project, relative to the
 	// template.
 	ReadSource func(name string) ([]byte, error)
+	// User holds the user's own templates, NAME.yml, with the files that they
+	// show; nil if there are none. UserDir is what a person calls it.
+	User    fs.FS
+	UserDir string
+	// NoApt says that this host has no apt: the templates that lkup brings are
+	// then those made of pinned OCI images.
+	NoApt bool
 	// Components gives component images, by the scheme of their refs: "apt",
 	// "builtin". Refs without one of these schemes go to "oci".
 	Components map[string]sources.Components
 	Store      *store.Store
 	Arch       string // GOARCH of the guests
+
+	shown string // goes before names of files in what a person reads
 	// Home is where files whose source begins with "~/" lie; nil if there is
 	// no such place. Like Project it must not let a path escape.
 	Home fs.FS
@@ -107,6 +116,7 @@ type Description struct {
 
 // Describe reads the template and pins its components, like Resolve.
 func (b *Builder) Describe(ctx context.Context, img spec.Image) (Description, error) {
+	b, img = b.home(img)
 	r, err := b.read(ctx, img)
 	if err != nil {
 		return Description{}, err
@@ -130,13 +140,13 @@ func (b *Builder) Describe(ctx context.Context, img spec.Image) (Description, er
 		return Description{}, err
 	}
 	if img.Template.File != "" {
-		d.Inputs[name] = spec.Input{Content: text, File: true}
+		d.Inputs[path.Join(b.shown, name)] = spec.Input{Content: text, File: true}
 	}
 	for i, f := range r.template.Files {
 		if f.Source != "" {
 			source := f.Source
 			if !strings.HasPrefix(source, "~/") {
-				source = path.Join(path.Dir(name), source)
+				source = path.Join(b.shown, path.Dir(name), source)
 			}
 			d.Inputs[source] = spec.Input{Content: r.contents[i], File: true}
 		}
@@ -174,11 +184,12 @@ func (b *Builder) read(ctx context.Context, img spec.Image) (recipe, error) {
 	if img.Template == nil {
 		return recipe{}, fmt.Errorf("%s is no template", img.Address)
 	}
+	b, img = b.home(img)
 	name, text, err := b.text(*img.Template)
 	if err != nil {
 		return recipe{}, fmt.Errorf("read %s: %w", img.Address, err)
 	}
-	t, err := parse(name, text, img.Template.Vars, b.Partial)
+	t, err := parse(path.Join(b.shown, name), text, img.Template.Vars, b.Partial)
 	if err != nil {
 		return recipe{}, err
 	}
@@ -202,9 +213,22 @@ func (b *Builder) pin(ctx context.Context, r *recipe) error {
 	return errors.Join(problems...)
 }
 
+// home gives the builder and the image as they are where the template lies: a
+// template of the user is a file of the user's folder.
+func (b *Builder) home(img spec.Image) (*Builder, spec.Image) {
+	if img.Template == nil || img.Template.User == "" {
+		return b, img
+	}
+	there, t := *b, *img.Template
+	there.Project, there.shown = b.User, b.UserDir
+	t.File, t.User = t.User+".yml", ""
+	img.Template = &t
+	return &there, img
+}
+
 func (b *Builder) text(t spec.Template) (name string, text []byte, err error) {
 	if t.Builtin != "" {
-		text, err = Builtin(t.Builtin)
+		text, err = Builtin(t.Builtin, !b.NoApt)
 		return "builtin " + t.Builtin, text, err
 	}
 	name = path.Clean(filepath.ToSlash(t.File))

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path"
 	"slices"
 	"strings"
@@ -297,23 +296,6 @@ func FuzzTemplate(f *testing.F) {
 			}
 		}
 	})
-}
-
-func TestBuiltinTemplatesAreReadable(t *testing.T) {
-	for _, name := range linuxkit.Builtins() {
-		text, err := linuxkit.Builtin(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		shelf := newShelf(t)
-		for ref, from := range map[string]string{"builtin:kernel": "kernel", "builtin:init": "init", "apt:busybox-static": "debian", "apt:runc": "runc"} {
-			shelf.images[ref] = shelf.images[from]
-		}
-		artifact := build(t, newBuilder(t, shelf, map[string]string{"t.yml": string(text)}))
-		if _, err := os.Stat(artifact.Kernel); err != nil || !artifact.Guest {
-			t.Errorf("%s: %+v, %v", name, artifact, err)
-		}
-	}
 }
 
 // FuzzLabel merges what a component's label says with a template's settings.

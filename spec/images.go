@@ -98,25 +98,25 @@ func (e *evaluator) template(n *node) {
 	f := e.fields(n)
 	t := &Template{}
 	b := n.block
-	file, hasFile := f.text(b, "file")
-	builtin, hasBuiltin := f.text(b, "builtin")
-	switch {
-	case b.args["file"] != nil && b.args["builtin"] != nil:
-		e.fail(b.args["builtin"].at, "Two templates in one", "A template has a file or a builtin, not both. Take one of them out.")
-		f.failed = true
-	case b.args["file"] == nil && b.args["builtin"] == nil:
-		e.fail(b.at, "Missing file", "A template needs a LinuxKit YAML file or the name of a builtin one. Add: file = \"NAME.yml\", or: builtin = %q", first(e.in.Builtins, "minimal"))
-		f.failed = true
-	}
-	if hasFile {
+	e.oneTemplate(n, f)
+	if file, ok := f.text(b, "file"); ok {
 		clean, detail := e.templateFile(file)
 		if t.File = clean; detail != "" {
 			f.wrong(b, "file", "No such template", "%s", detail)
 		}
 	}
-	if hasBuiltin {
+	if name, ok := f.text(b, "name"); ok {
+		found, detail := e.templateNamed(name)
+		if *t = found; detail != "" {
+			f.wrong(b, "name", "No such template", "%s", detail)
+		}
+	}
+	if builtin, ok := f.text(b, "builtin"); ok {
 		t.Builtin = builtin
 		if detail := unknownBuiltin(builtin, e.in.Builtins); detail != "" {
+			if _, none := e.templateNamed(builtin); none == "" {
+				detail += fmt.Sprintf(" For the project's own or yours, write: name = %q", builtin)
+			}
 			f.wrong(b, "builtin", "Unknown builtin template", "%s", detail)
 		}
 	}
@@ -124,6 +124,24 @@ func (e *evaluator) template(n *node) {
 		t.Vars = stringMap(vars)
 	}
 	e.keepImage(n, f, Image{Address: n.address(), Template: t, Origin: position(b.at)})
+}
+
+// oneTemplate demands that a template block says once which one it is.
+func (e *evaluator) oneTemplate(n *node, f *fields) {
+	var given []string
+	for _, argument := range []string{"file", "name", "builtin"} {
+		if n.block.args[argument] != nil {
+			given = append(given, argument)
+		}
+	}
+	switch {
+	case len(given) > 1:
+		e.fail(n.block.args[given[1]].at, "Two templates in one", "A template has one of file, name and builtin, and this has %s. Take all but one out.", strings.Join(given, " and "))
+		f.failed = true
+	case len(given) == 0:
+		e.fail(n.block.at, "Missing file", "A template needs a LinuxKit YAML file or the name of one. Add: file = \"NAME.yml\", or: name = %q", first(e.in.Builtins, "minimal"))
+		f.failed = true
+	}
 }
 
 func (e *evaluator) keepImage(n *node, f *fields, img Image) {
@@ -198,6 +216,71 @@ func (e *evaluator) similarFile(name string) string {
 	return " Paths are relative to the project. Write that file, or name another."
 }
 
+// TemplateDir is where templates that have a name lie, in the project and in
+// the user's settings; NAME.yml has the name NAME.
+const TemplateDir = "templates"
+
+var templateName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]*$`)
+
+// TemplateName is the name that a file of a template folder gives its
+// template. ok is false for other files.
+func TemplateName(file string) (name string, ok bool) {
+	name, ok = strings.CutSuffix(file, ".yml")
+	return name, ok && templateName.MatchString(name)
+}
+
+// TemplatesIn lists the names of the templates in a folder, sorted. A folder
+// that is not there has none.
+func TemplatesIn(files fs.FS, folder string) []string {
+	entries, err := fs.ReadDir(files, folder)
+	if err != nil {
+		return nil
+	}
+	var names []string
+	for _, entry := range entries {
+		if name, ok := TemplateName(entry.Name()); ok && !entry.IsDir() {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// FindTemplate looks for a name in the project, then among the user's own
+// templates, then among those that lkup brings.
+func FindTemplate(name string, project, user, builtin []string) (t Template, ok bool) {
+	switch {
+	case slices.Contains(project, name):
+		return Template{File: path.Join(TemplateDir, name+".yml")}, true
+	case slices.Contains(user, name):
+		return Template{User: name}, true
+	case slices.Contains(builtin, name):
+		return Template{Builtin: name}, true
+	}
+	return Template{}, false
+}
+
+func (e *evaluator) templateNamed(name string) (t Template, detail string) {
+	project := TemplatesIn(e.reader.project, TemplateDir)
+	if t, ok := FindTemplate(name, project, e.in.UserTemplates, e.in.Builtins); ok {
+		return t, ""
+	}
+	if !templateName.MatchString(name) {
+		return t, fmt.Sprintf("%q is no name of a template: a name has letters, digits, _ and -. For a path, write: file = %q", name, name)
+	}
+	file := path.Join(TemplateDir, name+".yml")
+	if other := path.Join(TemplateDir, name+".yaml"); exists(e.reader.project, other) {
+		return t, fmt.Sprintf("There is a file %q. Rename it to %q, or write: file = %q", other, file, other)
+	}
+	known := slices.Sorted(slices.Values(slices.Concat(project, e.in.UserTemplates, e.in.Builtins)))
+	return t, fmt.Sprintf("No template is called %q: the project has no %q, you have none of that name, and lkup brings none.%s There is %s.",
+		name, file, didYouMean("", name, known), listed(slices.Compact(known)))
+}
+
+func exists(project fs.FS, name string) bool {
+	_, err := fs.Stat(project, name)
+	return err == nil
+}
+
 func unknownBuiltin(name string, known []string) string {
 	if slices.Contains(known, name) {
 		return ""
@@ -243,12 +326,20 @@ func (e *evaluator) shorthand(text string, at hcl.Range) (Address, string) {
 			return "", detail
 		}
 		img.Source, img.Template = "", &Template{Builtin: builtin}
+	} else if name, ok := strings.CutPrefix(text, "template:"); ok {
+		t, detail := e.templateNamed(name)
+		if detail != "" {
+			return "", detail
+		}
+		img.Source, img.Template = "", &t
 	} else if !schemeForm.MatchString(text) && (strings.HasSuffix(text, ".yml") || strings.HasSuffix(text, ".yaml")) {
 		clean, detail := e.templateFile(text)
 		if detail != "" {
 			return "", detail
 		}
 		img.Source, img.Template = "", &Template{File: clean}
+	} else if _, detail := e.templateNamed(text); detail == "" {
+		return "", fmt.Sprintf("It does not say what kind of source it is. Write %q for the template of that name.", "template:"+text)
 	} else if detail := badSource(text, e.in.Sources); detail != "" {
 		return "", detail
 	}

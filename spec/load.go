@@ -21,6 +21,9 @@ type Inputs struct {
 	Drivers []string
 	// Builtins are the names that template.builtin may have.
 	Builtins []string
+	// UserTemplates are the names of the user's own templates. A template's
+	// name means one of the project first, then one of these, then a builtin.
+	UserTemplates []string
 	// Sources are the schemes that image.source may have; nil if any will do.
 	Sources []string
 	// EnvVars and Given give variables their values: the text of LKUP_VAR_x,

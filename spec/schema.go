@@ -195,7 +195,7 @@ var fileSchema = &schema{
 		},
 		{
 			kind: "template", labelled: true,
-			optional: []string{"file", "builtin", "vars"},
+			optional: []string{"file", "name", "builtin", "vars"},
 			habits:   map[string]string{"source": "file", "path": "file", "variables": "vars", "args": "vars"},
 		},
 		vmSchema,

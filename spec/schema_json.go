@@ -33,6 +33,7 @@ var arguments = map[string]map[string]about{
 	},
 	"template": {
 		"file":    {"text", "A LinuxKit YAML file, relative to the project."},
+		"name":    {"text", "A template by name: templates/NAME.yml of the project, else one of the user's, else one that lkup brings."},
 		"builtin": {"text", "A template that lkup brings, such as \"minimal\"."},
 		"vars":    {"map", "Values that the YAML file refers to."},
 	},

@@ -136,6 +136,7 @@ type Image struct {
 // Template asks for a LinuxKit image. Exactly one of File and Builtin is set.
 type Template struct {
 	File    string // a YAML file, relative to the project
+	User    string `json:",omitempty"` // one of the user's own, by name
 	Builtin string // a template that lkup brings, such as "minimal"
 	Vars    map[string]string
 }

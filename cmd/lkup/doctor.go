@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"os"
-	"os/exec"
 
 	"github.com/lkup/lkup/drivers"
 	"github.com/lkup/lkup/internal/view"
@@ -68,14 +67,12 @@ func writable(dir string) error {
 	return errors.Join(f.Close(), os.Remove(f.Name()))
 }
 
-// diagnoseApt: apt: and builtin: components come from the host's archive.
+// diagnoseApt looks for what apt: and builtin: components are made with.
 func diagnoseApt() drivers.Finding {
-	for _, name := range []string{"apt-get", "dpkg-deb"} {
-		if _, err := exec.LookPath(name); err != nil {
-			return drivers.Finding{
-				Name: "apt", Level: drivers.Warn, Detail: name + " is not installed",
-				Hint: "templates with apt: or builtin: components build on Debian and Ubuntu only; use file: images here",
-			}
+	if name, missing := missingApt(); missing {
+		return drivers.Finding{
+			Name: "apt", Level: drivers.Warn, Detail: name + " is not installed",
+			Hint: "templates with apt: components or builtin:kernel build on Debian and Ubuntu only; those that lkup brings use OCI images here",
 		}
 	}
 	return drivers.Finding{Name: "apt", Level: drivers.OK, Detail: "apt: and builtin: components can be built"}

@@ -103,17 +103,27 @@ func (c *imageBuildCmd) image() (spec.Image, error) {
 	if name, ok := strings.CutPrefix(c.File, "builtin:"); ok {
 		t = spec.Template{Builtin: name}
 	}
-	for _, given := range c.Vars {
-		name, value, ok := strings.Cut(given, "=")
-		if !ok || name == "" {
-			return spec.Image{}, usageError{fmt.Sprintf("--var %s: write NAME=VALUE", given)}
-		}
-		if t.Vars == nil {
-			t.Vars = map[string]string{}
-		}
-		t.Vars[name] = value
+	var err error
+	if t.Vars, err = assignments(c.Vars); err != nil {
+		return spec.Image{}, err
 	}
 	return spec.Image{Address: spec.Address(c.File), Template: &t}, nil
+}
+
+// assignments reads --var flags.
+func assignments(flags []string) (map[string]string, error) {
+	var vars map[string]string
+	for _, given := range flags {
+		name, value, ok := strings.Cut(given, "=")
+		if !ok || name == "" {
+			return nil, usageError{fmt.Sprintf("--var %s: write NAME=VALUE", given)}
+		}
+		if vars == nil {
+			vars = map[string]string{}
+		}
+		vars[name] = value
+	}
+	return vars, nil
 }
 
 // sources reads as linuxkit build does: the file from where it lies, and the

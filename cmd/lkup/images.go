@@ -73,13 +73,14 @@ func openImageSources(host Host, dir string, use imageUse) (*imageSources, error
 	}
 	packages := apt.New(apt.Settings{Store: images, Now: host.Now, Offline: use.offline})
 	kernel := packages.Kernel(guest.Modules())
+	containerKernel := packages.Kernel(append(guest.Modules(), guest.ContainerModules()...))
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return nil, err
 	}
 	components := map[string]sources.Components{
 		"apt":            packages,
-		"builtin":        builtin.Components{Store: images, Init: embedded.Init, Kernel: kernel},
+		"builtin":        builtin.Components{Store: images, Init: embedded.Init, Kernel: kernel, ContainerKernel: containerKernel},
 		"oci":            s.book.Components(pulled),
 		"oci-layout":     ocilayout.Components{Store: images, Dir: dir},
 		"docker-archive": dockerarchive.Components{Store: images, Dir: dir},
@@ -91,8 +92,13 @@ func openImageSources(host Host, dir string, use imageUse) (*imageSources, error
 	if err != nil {
 		return nil, err
 	}
+	_, noApt := missingApt()
+	own := openUserTemplates(host)
 	s.templates = &linuxkit.Builder{
 		Project:    root.FS(),
+		User:       own.files,
+		UserDir:    own.dir,
+		NoApt:      noApt,
 		Home:       home,
 		Store:      images,
 		Arch:       host.Arch,

@@ -80,14 +80,15 @@ func openProject(host Host, flags stackFlags) (*project, error) {
 		return nil, err
 	}
 	p := &project{dir: dir, root: root, host: host, inputs: spec.Inputs{
-		Files:       only,
-		DefaultName: filepath.Base(dir),
-		Version:     version,
-		Drivers:     driverNames(host),
-		Builtins:    linuxkit.Builtins(),
-		EnvVars:     envVars(host.Environ),
-		Given:       values,
-		Profiles:    flags.Profile,
+		Files:         only,
+		DefaultName:   filepath.Base(dir),
+		Version:       version,
+		Drivers:       driverNames(host),
+		Builtins:      linuxkit.Builtins(),
+		UserTemplates: openUserTemplates(host).names(),
+		EnvVars:       envVars(host.Environ),
+		Given:         values,
+		Profiles:      flags.Profile,
 	}}
 	if err := p.evaluate(spec.Facts{}, true); err != nil {
 		root.Close()

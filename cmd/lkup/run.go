@@ -53,6 +53,7 @@ type cli struct {
 	Output     outputCmd     `cmd:"" help:"Print the stack's outputs."`
 	Image      imageCmd      `cmd:"" help:"Build images."`
 	Doctor     doctorCmd     `cmd:"" help:"Check what this computer can do."`
+	Template   templateCmd   `cmd:"" help:"Look at templates, build them, and begin new ones."`
 	Supervise  superviseCmd  `cmd:"" hidden:""`
 	Completion completionCmd `cmd:"" help:"Print a completion script for a shell."`
 	Version    versionCmd    `cmd:"" help:"Print lkup's version."`

@@ -54,10 +54,24 @@ func mountKernel() error {
 	for _, m := range mounts {
 		failures = append(failures, m.do())
 	}
+	failures = append(failures, growRoot())
 	for _, dir := range []string{"/var/log", "/var/run", "/root", "/etc"} {
 		failures = append(failures, os.MkdirAll(dir, 0o755))
 	}
 	return errors.Join(failures...)
+}
+
+// growRoot lets a root in memory take most of it. The kernel made it for half
+// of what was free while the initrd still lay beside it.
+func growRoot() error {
+	var root unix.Statfs_t
+	if err := unix.Statfs("/", &root); err != nil || root.Type != unix.TMPFS_MAGIC {
+		return err
+	}
+	if err := unix.Mount("", "/", "", unix.MS_REMOUNT, "size=80%"); err != nil {
+		return fmt.Errorf("grow the root: %w", err)
+	}
+	return nil
 }
 
 // do mounts, and makes the place first. What is mounted there already stays.

@@ -109,6 +109,8 @@ func (c *config) image(img spec.Image) {
 	b := c.block("template", img.Address)
 	if img.Template.File != "" {
 		b.SetAttributeValue("file", cty.StringVal(img.Template.File))
+	} else if img.Template.User != "" {
+		b.SetAttributeValue("name", cty.StringVal(img.Template.User))
 	} else {
 		b.SetAttributeValue("builtin", cty.StringVal(img.Template.Builtin))
 	}

@@ -68,7 +68,7 @@ type manifest struct {
 	Packages []Package `json:"packages"`
 }
 
-const componentFormat = "apt-component/1"
+const componentFormat = "apt-component/2"
 
 // Resolve picks the packages that ref names, with what they depend on, as the
 // host's package sources have them now. The choice is pinned: later calls
@@ -84,7 +84,7 @@ func (c *Components) Resolve(ctx context.Context, ref, arch string) (sources.Dig
 			return manifest{}, fmt.Errorf("resolve %s: %w", ref, err)
 		}
 		return manifest{Format: componentFormat, Arch: arch, Named: names, Packages: packages}, nil
-	})
+	}, componentFormat)
 }
 
 // resolve pins ref to the manifest that choose returns. The circumstances are
@@ -131,7 +131,7 @@ func (c *Components) Image(ctx context.Context, ref, arch string, d sources.Dige
 	}
 	key := store.Key(componentFormat, string(d))
 	image, err := c.store.BuildImage(ctx, key, arch, v1.Config{}, func() ([]sources.Digest, error) {
-		if err := c.download(ctx, ref, arch, m, nil, report); err != nil {
+		if err := c.download(ctx, ref, arch, m, []string{componentFormat}, report); err != nil {
 			return nil, err
 		}
 		return c.layers(ctx, m, report)

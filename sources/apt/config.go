@@ -33,9 +33,6 @@ func (h host) configure(ctx context.Context, arch string) error {
 			return fmt.Errorf("set up a private apt: %w", err)
 		}
 	}
-	if err := os.WriteFile(filepath.Join(dir, "state", "status"), nil, 0o600); err != nil {
-		return fmt.Errorf("set up a private apt: %w", err)
-	}
 	acquire, err := h.acquireSettings(ctx)
 	if err != nil {
 		return err

@@ -77,8 +77,8 @@ func (h host) locked(ctx context.Context, arch string, do func() error) error {
 }
 
 // closure is the packages that names mean, and all that they depend on. The
-// empty package database behind it makes apt list dependencies that the host
-// itself has installed.
+// package database behind it has none but [scriptTools], so that apt lists
+// dependencies that the host itself has installed.
 func (h host) closure(ctx context.Context, arch string, names []string) ([]Package, error) {
 	var packages []Package
 	if h.offline {
@@ -87,6 +87,10 @@ func (h host) closure(ctx context.Context, arch string, names []string) ([]Packa
 	err := h.locked(ctx, arch, func() error {
 		if err := h.freshLists(ctx, arch); err != nil {
 			return err
+		}
+		status := filepath.Join(h.dir(arch), "state", "status")
+		if err := os.WriteFile(status, []byte(statusText(names)), 0o600); err != nil {
+			return fmt.Errorf("set up a private apt: %w", err)
 		}
 		args := append([]string{
 			"apt-get", "install", "--print-uris", "--yes", "-qq",

@@ -20,10 +20,11 @@ import (
 )
 
 // layerFormat changes when the same packages come to give other layers.
-const layerFormat = "apt-layer/1"
+const layerFormat = "apt-layer/2"
 
 // layers gives the layers of a component, lowest first: the links that Debian
-// keeps in no package, busybox's applets if the user named it, the packages.
+// keeps in no package, busybox's applets if the user named it, the packages,
+// and what their scripts would make.
 func (c *Components) layers(ctx context.Context, m manifest, report sources.Report) ([]sources.Digest, error) {
 	base := store.Key(layerFormat, "base", m.Arch)
 	if err := c.store.BuildLayer(ctx, base, func(w *tar.Writer) error { return writeBase(w, m.Arch) }); err != nil {
@@ -37,17 +38,24 @@ func (c *Components) layers(ctx context.Context, m manifest, report sources.Repo
 		}
 		keys = append(keys, key)
 	}
-	group, ctx := errgroup.WithContext(ctx)
+	group, groupCtx := errgroup.WithContext(ctx)
 	group.SetLimit(2) // dpkg-deb keeps a core busy each
 	for _, p := range m.Packages {
 		key := store.Key(layerFormat, p.SHA256)
 		keys = append(keys, key)
 		group.Go(func() error {
 			tell(report, sources.Progress{What: "unpack " + p.Name})
-			return c.store.BuildLayer(ctx, key, func(w *tar.Writer) error { return c.writePackage(ctx, w, p) })
+			return c.store.BuildLayer(groupCtx, key, func(w *tar.Writer) error { return c.writePackage(groupCtx, w, p) })
 		})
 	}
-	return keys, group.Wait()
+	if err := group.Wait(); err != nil {
+		return nil, err
+	}
+	key, ok, err := c.scriptLayer(ctx, m)
+	if ok {
+		keys = append(keys, key)
+	}
+	return keys, err
 }
 
 func isNamed(m manifest, p Package) bool {
@@ -92,9 +100,11 @@ func mergedPath(name string) string {
 }
 
 // unneeded are files that no guest needs to run: they would only make its
-// boot slower.
+// boot slower. The last line is large programs for those who work on gcc and
+// on Docker's networks.
 var unneeded = regexp.MustCompile(`^usr/share/(doc|doc-base|man|info|locale|lintian|bug|bash-completion|apport|reportbug)(/|$)` +
-	`|^usr/lib/[^/]+/gconv(/|$)`)
+	`|^usr/lib/[^/]+/gconv(/|$)` +
+	`|^usr/bin/([^/]*lto-dump(-[0-9]+)?|dnet)$|^usr/sbin/ovrouter$`)
 
 // writePackage writes the files of a package.
 func (c *Components) writePackage(ctx context.Context, w *tar.Writer, p Package) error {

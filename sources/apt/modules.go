@@ -225,4 +225,4 @@ func softdepTable(modules []module) string {
 	return text.String()
 }
 
-func sortedKeys(set map[string]bool) []string { return slices.Sorted(maps.Keys(set)) }
+func sortedKeys[V any](set map[string]V) []string { return slices.Sorted(maps.Keys(set)) }

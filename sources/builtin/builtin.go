@@ -1,6 +1,7 @@
 // Package builtin gives the components that lkup itself brings:
-// "builtin:init", its program for process 1, and "builtin:kernel", a kernel
-// fit for it.
+// "builtin:init", its program for process 1, "builtin:kernel", a kernel fit
+// for it, and "builtin:kernel-containers", the same kernel with the modules
+// that container engines need.
 package builtin
 
 import (
@@ -22,14 +23,17 @@ type Components struct {
 	Init func(arch string) ([]byte, error)
 	// Kernel gives the kernel: the distribution's, on Debian and Ubuntu.
 	Kernel sources.Components
+	// ContainerKernel gives the same with more modules.
+	ContainerKernel sources.Components
 }
 
 const initFormat = "builtin-init/1"
 
 // The refs.
 const (
-	refInit   = "builtin:init"
-	refKernel = "builtin:kernel"
+	refInit            = "builtin:init"
+	refKernel          = "builtin:kernel"
+	refContainerKernel = "builtin:kernel-containers"
 )
 
 // Resolve identifies the init by its bytes, so that a new lkup with the same
@@ -41,6 +45,8 @@ func (c Components) Resolve(ctx context.Context, ref, arch string) (sources.Dige
 		return d, err
 	case refKernel:
 		return c.Kernel.Resolve(ctx, ref, arch)
+	case refContainerKernel:
+		return c.ContainerKernel.Resolve(ctx, ref, arch)
 	default:
 		return "", unknown(ref)
 	}
@@ -53,6 +59,8 @@ func (c Components) Image(ctx context.Context, ref, arch string, d sources.Diges
 		return c.initImage(ctx, arch, d)
 	case refKernel:
 		return c.Kernel.Image(ctx, ref, arch, d, report)
+	case refContainerKernel:
+		return c.ContainerKernel.Image(ctx, ref, arch, d, report)
 	default:
 		return nil, unknown(ref)
 	}
@@ -71,7 +79,7 @@ func (c Components) Stored(d sources.Digest) bool {
 }
 
 func unknown(ref string) error {
-	return fmt.Errorf("no component %q: there is %s and %s", ref, refInit, refKernel)
+	return fmt.Errorf("no component %q: there is %s, %s and %s", ref, refInit, refKernel, refContainerKernel)
 }
 
 func (c Components) program(arch string) ([]byte, sources.Digest, error) {

@@ -29,7 +29,7 @@ func TestInitPassesTheContract(t *testing.T) {
 	sourcetest.Components(t, sourcetest.ComponentsCase{
 		New: func(t *testing.T) sources.Components { return components(t, "program") },
 		Ref: "builtin:init", Arch: "amd64", Files: []string{"init"},
-		Bad: map[string]string{"builtin:inti": "there is builtin:init and builtin:kernel"},
+		Bad: map[string]string{"builtin:inti": "there is builtin:init, builtin:kernel and builtin:kernel-containers"},
 	})
 }
 
