@@ -14,6 +14,9 @@ func (p *planning) causes(step Step, i Instance, asked bool) []Cause {
 	if asked && step.Action == Replace {
 		all = append(all, Cause{Kind: CauseAsked, Detail: "its replacement was asked for"})
 	}
+	if step.Action == Restart && p.restarts(step.Want.Running, i) {
+		all = append(all, Cause{Kind: CauseAsked, Detail: "its restart was asked for"})
+	}
 	if c, found := world(step, i); found {
 		all = append(all, c)
 	}

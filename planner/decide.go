@@ -115,6 +115,9 @@ func (p *planning) change(want spec.VM, i Instance) Step {
 	d.drift(i)
 	asked := slices.ContainsFunc(p.Replace, func(a spec.Address) bool { return a.Covers(i.Address) })
 	effect := effectOf(d.changes)
+	if p.restarts(wanted.Running, i) {
+		effect = dearest(effect, EffectRestart)
+	}
 	if asked {
 		effect = EffectReplace
 	}
@@ -144,6 +147,12 @@ func (p *planning) change(want spec.VM, i Instance) Step {
 	}
 	step.Causes = p.causes(step, i, asked)
 	return unlessUnknown(step, i)
+}
+
+// restarts reports whether the restart of an instance was asked for, and there
+// is something to restart.
+func (p *planning) restarts(wanted bool, i Instance) bool {
+	return wanted && alive(i) && slices.ContainsFunc(p.Restart, func(a spec.Address) bool { return a.Covers(i.Address) })
 }
 
 // driver is the one that shall run a VM. Where nobody says what "auto" means,

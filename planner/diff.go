@@ -42,6 +42,9 @@ func (d *diff) attributes() {
 	d.env()
 	scalar(d, "cmdline", "Cmdline", h.Cmdline, w.Cmdline, quoted)
 	scalar(d, "restart", "Restart.Policy", h.Restart, w.Restart, spec.Restart.String)
+	if !slices.EqualFunc(h.Watch, w.Watch, spec.Watch.Equal) {
+		d.element("watch", watchText(h.Watch), watchText(w.Watch), d.cost("Watch.Paths"))
+	}
 	list(d, "depends_on", "DependsOn", h.DependsOn, w.DependsOn, addressesText)
 	d.ready(&h.Ready, &w.Ready)
 	d.texts("labels", "Labels", h.Labels, w.Labels)

@@ -59,6 +59,13 @@ var costs = map[string]Cost{
 	"Restart.Policy": {Effect: EffectNone},
 	"Restart.Limit":  {Effect: EffectNone},
 
+	// lkup watch reads them in the stack files.
+	"Watch.Paths":   {Effect: EffectNone},
+	"Watch.Ignore":  {Effect: EffectNone},
+	"Watch.Action":  {Effect: EffectNone},
+	"Watch.Target":  {Effect: EffectNone},
+	"Watch.Command": {Effect: EffectNone},
+
 	"Labels":                   {Effect: EffectNone},
 	"Lifecycle.PreventDestroy": {Effect: EffectNone},
 	"Lifecycle.IgnoreChanges":  {Effect: EffectNone},

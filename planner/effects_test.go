@@ -56,7 +56,15 @@ func TestEveryFieldOfAVMIsCompared(t *testing.T) {
 		Mounts:    []spec.Mount{{Volume: "volume.d", Path: "/d", Size: 512}},
 		Labels:    map[string]string{"tier": "web"},
 		Restart:   spec.Restart{Policy: spec.RestartOnFailure, Limit: 5},
+		Watch:     []spec.Watch{{Paths: []string{"site/**"}, Action: spec.WatchSync, Target: "/srv"}},
 		Sensitive: []string{"cmdline"},
+	}
+	onWatch := func(change func(*spec.Watch)) func(*spec.VM) {
+		return func(v *spec.VM) {
+			w := v.Watch[0]
+			change(&w)
+			v.Watch = []spec.Watch{w}
+		}
 	}
 	onVolume := func(change func(*spec.Mount)) func(*spec.VM) {
 		return func(v *spec.VM) {
@@ -94,6 +102,11 @@ func TestEveryFieldOfAVMIsCompared(t *testing.T) {
 		{"Cmdline", "cmdline", func(v *spec.VM) { v.Cmdline = "" }, planner.EffectRestart},
 		{"Restart.Policy", "restart", func(v *spec.VM) { v.Restart = spec.Restart{Policy: spec.RestartAlways} }, planner.EffectNone},
 		{"Restart.Limit", "restart", func(v *spec.VM) { v.Restart.Limit = 3 }, planner.EffectNone},
+		{"Watch.Paths", "watch", func(v *spec.VM) { v.Watch = nil }, planner.EffectNone},
+		{"Watch.Ignore", "watch", onWatch(func(w *spec.Watch) { w.Ignore = []string{"*.tmp"} }), planner.EffectNone},
+		{"Watch.Action", "watch", onWatch(func(w *spec.Watch) { w.Action = spec.WatchRestart }), planner.EffectNone},
+		{"Watch.Target", "watch", onWatch(func(w *spec.Watch) { w.Target = "/var" }), planner.EffectNone},
+		{"Watch.Command", "watch", onWatch(func(w *spec.Watch) { w.Command = []string{"true"} }), planner.EffectNone},
 		{"DependsOn", "depends_on", func(v *spec.VM) { v.DependsOn = nil }, planner.EffectNone},
 		{"Mounts.Volume", "mount[volume.d]", func(v *spec.VM) { v.Mounts = nil }, planner.EffectRestart},
 		{"Mounts.Path", "mount[volume.d]", onVolume(func(m *spec.Mount) { m.Path = "/e" }), planner.EffectRestart},

@@ -32,6 +32,7 @@ func unignored(want, have spec.VM) spec.VM {
 		"running": func() { out.Running = have.Running },
 		"cmdline": func() { out.Cmdline = have.Cmdline },
 		"restart": func() { out.Restart = have.Restart },
+		"watch":   func() { out.Watch = have.Watch },
 	} {
 		if ignored(want, attribute) {
 			adopt()

@@ -37,6 +37,8 @@ type Input struct {
 	Exclude []spec.Address
 	// Replace makes these anew, whether or not anything about them changed.
 	Replace []spec.Address
+	// Restart stops these and starts them again, changed or not, if they run.
+	Restart []spec.Address
 	// Destroy plans the removal of everything (of the targets and what
 	// depends on them, if there are any).
 	Destroy bool
@@ -268,7 +270,7 @@ const (
 	CauseUnproven   CauseKind = "unproven"   // an earlier apply did not see it ready
 	CauseUnfinished CauseKind = "unfinished" // an earlier apply did not finish creating it
 	CauseDestroy    CauseKind = "destroy"    // the user asked for its removal
-	CauseAsked      CauseKind = "asked"      // the user asked for its replacement
+	CauseAsked      CauseKind = "asked"      // the user asked for its replacement or restart
 	CauseMoved      CauseKind = "moved"      // the stack files give it another address
 	CauseImported   CauseKind = "imported"   // an import block adopts it
 	CauseRemoved    CauseKind = "removed"    // a removed block says to forget it

@@ -112,3 +112,12 @@ func digestText(d sources.Digest) string {
 	}
 	return "sha256:" + d.Short()
 }
+
+// watchText is what a VM's watch blocks say.
+func watchText(all []spec.Watch) string {
+	texts := make([]string, len(all))
+	for i, w := range all {
+		texts[i] = w.String()
+	}
+	return strings.Join(texts, "; ")
+}

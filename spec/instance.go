@@ -57,6 +57,7 @@ func (i *instance) evaluate() {
 	i.blocks("mount", i.mount)
 	i.blocks("ready", i.ready)
 	i.blocks("lifecycle", i.lifecycle)
+	i.blocks("watch", i.watch)
 	i.sort()
 }
 
@@ -64,6 +65,7 @@ func (i *instance) sort() {
 	slices.SortFunc(i.vm.Ports, comparePorts)
 	slices.SortFunc(i.vm.Shares, func(a, b Share) int { return strings.Compare(a.Guest, b.Guest) })
 	slices.SortFunc(i.vm.Mounts, func(a, b Mount) int { return strings.Compare(string(a.Volume), string(b.Volume)) })
+	slices.SortStableFunc(i.vm.Watch, compareWatches)
 	slices.Sort(i.vm.Unknown)
 	slices.Sort(i.vm.Sensitive)
 }

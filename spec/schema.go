@@ -86,6 +86,13 @@ var readySchema = &schema{
 	habits:   map[string]string{"port": "tcp", "url": "http", "command": "exec", "test": "exec", "cmd": "exec", "pattern": "log", "console": "log"},
 }
 
+var watchSchema = &schema{
+	kind:     "watch",
+	required: map[string]string{"paths": `paths = ["site/**"]`, "action": `action = "sync", "restart", "rebuild" or "exec"`},
+	optional: []string{"ignore", "target", "command"},
+	habits:   map[string]string{"path": "paths", "files": "paths", "exclude": "ignore", "exec": "command", "cmd": "command", "to": "target", "guest": "target"},
+}
+
 var mountSchema = &schema{
 	kind:     "mount",
 	required: map[string]string{"volume": "volume = volume.NAME"},
@@ -115,7 +122,7 @@ var vmSchema = &schema{
 	optional: []string{
 		"for_each", "count", "driver", "cpus", "memory", "running", "env", "cmdline", "depends_on", "hostname", "labels", "restart",
 	},
-	blocks: []*schema{portSchema, shareSchema, mountSchema, readySchema, lifecycleSchema, dynamicSchema},
+	blocks: []*schema{portSchema, shareSchema, mountSchema, readySchema, lifecycleSchema, watchSchema, dynamicSchema},
 	habits: map[string]string{
 		"environment": "env", "ram": "memory", "mem": "memory", "cores": "cpus", "vcpus": "cpus", "cpu": "cpus",
 		"name": "hostname", "ports": "port", "forward": "port", "volumes": "mount", "mounts": "mount", "disk": "mount", "volume": "mount",

@@ -86,6 +86,13 @@ var arguments = map[string]map[string]about{
 		"ignore_changes":       {"any", "Attributes whose changes plan nothing, or all."},
 		"replace_triggered_by": {"list", "Replace it when one of these changes."},
 	},
+	"watch": {
+		"paths":   {"list", "Files of the project: [\"site/**\"]."},
+		"ignore":  {"list", "Files to leave alone, as the lines of a .gitignore."},
+		"action":  {"text", "What lkup watch does when they change: sync, restart, rebuild or exec."},
+		"target":  {"text", "Of sync: the guest's directory that they are copied into."},
+		"command": {"list", "Of exec: the command to run in the guest."},
+	},
 	"dynamic": {
 		"for_each": {"any", "A list, a set or a map: a block for each."},
 		"iterator": {"text", "What content calls the element. Default: the block's kind."},

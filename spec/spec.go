@@ -162,6 +162,7 @@ type VM struct {
 	Labels    map[string]string `json:"labels,omitempty"` // for people and programs; the guest does not see them
 	Lifecycle Lifecycle         `json:"lifecycle,omitzero"`
 	Restart   Restart           `json:"restart,omitzero"`
+	Watch     []Watch           `json:"watch,omitempty"` // sorted
 
 	// Unknown lists the attributes, as in Origins, whose value is known only
 	// after apply because it contains a host port that nobody has chosen yet.
@@ -172,7 +173,7 @@ type VM struct {
 	Sensitive []string `json:"sensitive,omitempty"`
 	// Origins says where each attribute was written. Keys are attribute
 	// paths: "memory", "env.DB_HOST", "port[80]", "port[53/udp]",
-	// "share[/srv/www]", "mount[volume.data]", "labels.tier", "ready.timeout" and "ready" (its block), "name" (for
+	// "share[/srv/www]", "mount[volume.data]", "labels.tier", "ready.timeout" and "ready" (its block), "watch" (all of its blocks), "name" (for
 	// hostname), and "" for the vm block. An attribute left at its default has
 	// no entry; Origin falls back to the block's.
 	Origins map[string]Pos `json:"-"`

@@ -58,6 +58,7 @@ func TestBoot(t *testing.T) {
 			"waitlocked": waitLocked,
 			"stopped":    stopped,
 			"component":  packComponent,
+			"until":      until,
 			"registry":   startRegistry,
 			"push":       pushAnother,
 			"save":       saveImage,

@@ -125,6 +125,7 @@ type decider struct {
 	project *project
 	store   *state.Store // locked, when choices may be recorded; else nil
 	choice  choiceFlags
+	restart []spec.Address // to be restarted, changed or not
 	offline bool
 }
 
@@ -179,6 +180,7 @@ func (d decider) run(ctx context.Context) (*decision, error) {
 	p.stack.Seal(known.Lineage)
 	input := planInput(d.host, p.stack, pinned.digests, now, known)
 	input.Targets, input.Exclude, input.Replace = d.choice.Target, d.choice.Exclude, d.choice.Replace
+	input.Restart = d.restart
 	input.Destroy, input.RefreshOnly = d.choice.Destroy, d.choice.RefreshOnly
 	input.Sources = madeFrom(p.stack, pinned, known.Lineage)
 	return &decision{plan: planner.New(input), images: images, pinned: pinned, sources: input.Sources, state: known, project: p}, nil

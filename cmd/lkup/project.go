@@ -59,14 +59,7 @@ type project struct {
 // openProject evaluates the stack files. With the stack's state at hand, ports
 // chosen earlier are known.
 func openProject(host Host, flags stackFlags) (*project, error) {
-	dirname, only := flags.Dir, []string(nil)
-	if flags.File != "" {
-		dirname, only = filepath.Dir(flags.File), []string{filepath.Base(flags.File)}
-		if flags.Dir != "." && !filepath.IsAbs(flags.File) {
-			dirname = filepath.Join(flags.Dir, dirname)
-		}
-	}
-	dir, err := realDir(dirname)
+	dir, only, err := flags.project()
 	if err != nil {
 		return nil, err
 	}
@@ -96,6 +89,19 @@ func openProject(host Host, flags stackFlags) (*project, error) {
 	}
 	p.paths = host.Layout().Stack(p.stack.Name, dir)
 	return p, nil
+}
+
+// project is the project's directory, and the stack files if they are named.
+func (f stackFlags) project() (dir string, only []string, err error) {
+	dirname := f.Dir
+	if f.File != "" {
+		dirname, only = filepath.Dir(f.File), []string{filepath.Base(f.File)}
+		if f.Dir != "." && !filepath.IsAbs(f.File) {
+			dirname = filepath.Join(f.Dir, dirname)
+		}
+	}
+	dir, err = realDir(dirname)
+	return dir, only, err
 }
 
 func (p *project) close() { p.root.Close() }

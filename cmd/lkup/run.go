@@ -35,6 +35,7 @@ type cli struct {
 	Why        whyCmd        `cmd:"" help:"Say why a machine is to change, or since when it is as it should be."`
 	Show       showCmd       `cmd:"" help:"Show a saved plan."`
 	Apply      applyCmd      `cmd:"" help:"Make the machines what the stack files say."`
+	Watch      watchCmd      `cmd:"" help:"Apply, and go on doing so as files change."`
 	Down       downCmd       `cmd:"" help:"Stop and remove the stack's machines."`
 	Ps         psCmd         `cmd:"" help:"List the stack's machines."`
 	Ls         lsCmd         `cmd:"" help:"List the stacks on this computer."`

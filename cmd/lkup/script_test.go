@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -54,6 +55,7 @@ func TestScripts(t *testing.T) {
 		RequireExplicitExec: true,
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"status":  status,
+			"until":   until,
 			"serve":   serve(t),
 			"release": release(t),
 		},
@@ -98,6 +100,11 @@ func setUp(env *testscript.Env) error {
 	env.Setenv("LKUP_RUNTIME_DIR", run)
 	// An image for the fake driver, which boots nothing.
 	return os.WriteFile(filepath.Join(env.WorkDir, "disk.raw"), make([]byte, 4096), 0o600)
+}
+
+// until COMMAND... repeats a command until it succeeds, within bounds.
+func until(ts *testscript.TestScript, _ bool, args []string) {
+	eventually(ts, strings.Join(args, " "), func() bool { return ts.Exec(args[0], args[1:]...) == nil })
 }
 
 // status N COMMAND... demands the exit status N.

@@ -66,6 +66,7 @@ func Rules() []Rule {
 		{"planner", []string{"spec", "drivers", "sources"}, append([]string{"hcl", "io", "rand"}, pure...)},
 		{"reconciler", []string{"spec", "planner", "drivers", "sources", "guest", "internal/state", "internal/layout"}, []string{"hcl", "terminal"}},
 		{"supervisor", []string{"spec", "drivers"}, append([]string{"hcl", "io", "rand"}, pure...)},
+		{"watcher", []string{"spec"}, append([]string{"hcl", "rand"}, pure...)},
 		{"guest", nil, []string{"hcl", "os", "net", "exec", "clock"}},
 		{"guest/embedded", nil, []string{"hcl", "net", "exec"}},
 		{"guest/lkup-init", []string{"guest", "guest/sshd"}, []string{"hcl"}},

@@ -201,9 +201,32 @@ func (c *config) vm(v spec.VM) {
 		mount.SetAttributeValue("read_only", cty.BoolVal(m.ReadOnly))
 	}
 	c.ready(b, v, set)
+	for _, w := range v.Watch {
+		watch := b.AppendNewBlock("watch", nil).Body()
+		set(watch, "paths", "watch", words(w.Paths))
+		if len(w.Ignore) > 0 {
+			set(watch, "ignore", "watch", words(w.Ignore))
+		}
+		set(watch, "action", "watch", cty.StringVal(w.Action))
+		if w.Target != "" {
+			set(watch, "target", "watch", cty.StringVal(w.Target))
+		}
+		if len(w.Command) > 0 {
+			set(watch, "command", "watch", words(w.Command))
+		}
+	}
 	if v.Lifecycle.PreventDestroy {
 		b.AppendNewBlock("lifecycle", nil).Body().SetAttributeValue("prevent_destroy", cty.True)
 	}
+}
+
+// words are a list of texts, of which there is one at least.
+func words(all []string) cty.Value {
+	values := make([]cty.Value, len(all))
+	for i, word := range all {
+		values[i] = cty.StringVal(word)
+	}
+	return cty.ListVal(values)
 }
 
 // shownEnv is what may be shown of an environment.
@@ -259,11 +282,7 @@ func (c *config) ready(b *hclwrite.Body, v spec.VM, set func(*hclwrite.Body, str
 		set(r, "http", "ready.http", cty.StringVal(v.Ready.HTTP))
 	}
 	if len(v.Ready.Exec) > 0 {
-		var words []cty.Value
-		for _, word := range v.Ready.Exec {
-			words = append(words, cty.StringVal(word))
-		}
-		set(r, "exec", "ready.exec", cty.ListVal(words))
+		set(r, "exec", "ready.exec", words(v.Ready.Exec))
 	}
 	if v.Ready.Log != "" {
 		set(r, "log", "ready.log", cty.StringVal(v.Ready.Log))

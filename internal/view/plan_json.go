@@ -126,6 +126,8 @@ func redactPlain(vm *spec.VM, path string) {
 		vm.Cmdline = hidden
 	case "restart":
 		vm.Restart = spec.Restart{}
+	case "watch":
+		vm.Watch = nil
 	case "ready.tcp":
 		vm.Ready.TCP = 0
 	case "ready.http":
