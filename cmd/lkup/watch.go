@@ -234,8 +234,10 @@ func (f *follower) plan(todo watcher.Todo) {
 func (f *follower) take(stack *spec.Stack) {
 	f.follow.Files, f.follow.VMs = map[string]bool{}, map[spec.Address][]watcher.Rule{}
 	for _, img := range stack.Images {
-		if name, local := strings.CutPrefix(img.Source, "file:"); local && !path.IsAbs(name) && !slices.Contains(f.inputs, path.Clean(name)) {
-			f.inputs = append(f.inputs, path.Clean(name))
+		for _, ref := range append([]string{img.Source}, img.Fallbacks...) {
+			if name, local := strings.CutPrefix(ref, "file:"); local && !path.IsAbs(name) && !slices.Contains(f.inputs, path.Clean(name)) {
+				f.inputs = append(f.inputs, path.Clean(name))
+			}
 		}
 	}
 	for _, name := range f.also() {
