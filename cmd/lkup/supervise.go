@@ -165,7 +165,7 @@ func (c *superviseCmd) Run(call *call) error {
 	if got, err := lock.TryLock(); err != nil || !got {
 		return err // another one is at work
 	}
-	defer lock.Unlock()
+	defer func() { _ = lock.Unlock() }() // it ends with the process
 	w := &watchman{call: call, order: o, paths: paths, lock: lock}
 	ticker := time.NewTicker(lookEvery)
 	defer ticker.Stop()

@@ -78,7 +78,7 @@ func (f *follower) syncOne(a spec.Address) ([]string, error) {
 	}
 	defer root.Close()
 	// A connection that hangs ends with Ctrl-C.
-	stop := context.AfterFunc(f.call.ctx, func() { client.Close() })
+	stop := context.AfterFunc(f.call.ctx, func() { _ = client.Close() })
 	defer stop()
 	t := transfer{root: root, client: client, made: map[string]bool{}}
 	var done []string

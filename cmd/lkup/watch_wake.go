@@ -33,7 +33,7 @@ func newWaker(dir string) (*waker, error) {
 	return &waker{dir: dir, events: events, dirs: map[string]uint64{}}, nil
 }
 
-func (w *waker) close() { w.events.Close() }
+func (w *waker) close() { _ = w.events.Close() } // nothing is lost by it
 
 // listen makes the directories of a snapshot the ones that are listened to.
 // more says that some are new, in which something may have happened before.
