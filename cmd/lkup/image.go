@@ -26,6 +26,9 @@ type imageCmd struct {
 	Verify  imageVerifyCmd  `cmd:"" help:"Read everything in the image store and name what is damaged."`
 	Rm      imageRmCmd      `cmd:"" help:"Remove images that no stack uses."`
 	Prune   imagePruneCmd   `cmd:"" help:"Remove what no stack and no generation of one needs."`
+	Import  imageImportCmd  `cmd:"" help:"Put an OCI layout, what docker save wrote, or a disk into the image store."`
+	Export  imageExportCmd  `cmd:"" help:"Write an image of the store to files."`
+	Push    imagePushCmd    `cmd:"" help:"Push a component of the store to a registry."`
 	Build   imageBuildCmd   `cmd:"" help:"Build an image from a LinuxKit YAML file, without a stack."`
 }
 

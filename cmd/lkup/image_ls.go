@@ -3,7 +3,6 @@ package main
 import (
 	"encoding/json"
 	"errors"
-	"io"
 
 	"github.com/lkup/lkup/internal/view"
 	"github.com/lkup/lkup/sources"
@@ -175,16 +174,15 @@ func (c *imageVerifyCmd) chosen(i storeInventory) (map[sources.Digest]bool, erro
 }
 
 func (c *imageVerifyCmd) show(call *call, found view.StoreVerified) error {
-	print := view.StoreVerifiedJSON
-	if !c.JSON {
-		print = func(w io.Writer, v view.StoreVerified) error { return view.StoreVerifiedText(w, call.outStyle(), v) }
-	}
-	if err := print(call.Out, found); err != nil {
-		return err
+	var err error
+	if c.JSON {
+		err = view.StoreVerifiedJSON(call.Out, found)
+	} else {
+		err = view.StoreVerifiedText(call.Out, call.outStyle(), found)
 	}
 	switch {
-	case len(found.Damaged) == 0 || c.Repair:
-		return nil
+	case err != nil || len(found.Damaged) == 0 || c.Repair:
+		return err
 	case c.JSON:
 		return exitError(exitFailed)
 	}

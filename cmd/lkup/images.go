@@ -114,6 +114,10 @@ func openImageSources(host Host, dir string, use imageUse) (*imageSources, error
 	return s, nil
 }
 
+// close lets go of the image store, for those who live longer than one use of
+// it: nothing can be deleted from it meanwhile.
+func (s *imageSources) close() { _ = s.store.Close() }
+
 // openStore opens the image store that all stacks share.
 func openStore(host Host) (*store.Store, error) { return store.Open(storeDir(host)) }
 

@@ -36,7 +36,12 @@ func readLockFile(dir string) (lock.Pins, error) {
 // writeLockFile adds what this run resolved first. With replace, and if this
 // run was to upgrade, it also replaces what the file said before.
 func (s *imageSources) writeLockFile(ctx context.Context, replace bool) error {
-	replace = replace && s.book.Upgrade()
+	return s.lock(ctx, replace && s.book.Upgrade())
+}
+
+// lock writes what is new, and with replace what is another digest than the
+// file had.
+func (s *imageSources) lock(ctx context.Context, replace bool) error {
 	news := s.book.Fresh(replace)
 	if len(news) == 0 {
 		return nil

@@ -340,6 +340,7 @@ func (w *watchman) start(ctx context.Context, store *state.Store, now state.Stat
 	if err != nil {
 		return err
 	}
+	defer images.close()
 	plan := planner.New(input)
 	if plan.Empty() {
 		return nil

@@ -54,6 +54,13 @@ func (b *Book) Fresh(replace bool) Pins {
 	return news
 }
 
+// Set resolves a key by hand.
+func (b *Book) Set(key Key, d sources.Digest) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.fresh[key] = d
+}
+
 // Upgrade reports whether digests in the file may be replaced.
 func (b *Book) Upgrade() bool { return b.upgrade }
 

@@ -37,6 +37,9 @@ type Key struct {
 	Arch string // GOARCH
 }
 
+// Component is the key of a template's component.
+func Component(ref, arch string) Key { return Key{component, ref, arch} }
+
 // Pins are what keys resolved to.
 type Pins map[Key]sources.Digest
 
@@ -109,12 +112,12 @@ func (r *reader) block(block *hclsyntax.Block) {
 		return
 	}
 	ref := block.Labels[0]
-	if id := [2]string{block.Type, ref}; r.seen[id] {
+	id := [2]string{block.Type, ref}
+	if r.seen[id] {
 		r.wrong(block.DefRange(), "Locked twice", "There is another block for %s %q. Take one of them out; if git merged them, take the newer one's digest.", block.Type, ref)
 		return
-	} else {
-		r.seen[id] = true
 	}
+	r.seen[id] = true
 	for _, inner := range block.Body.Blocks {
 		r.wrong(inner.TypeRange, "Unexpected block", "A block of a lock file has a digest for each architecture, and no blocks.")
 	}

@@ -118,7 +118,7 @@ func (e *Entry) scan(path, name string, size int64, built bool) error {
 	defer func() { _ = file.Close() }()
 	head := make([]byte, 1)
 	if _, err := file.ReadAt(head, 0); err != nil || name != diffIDFile && head[0] != '{' && head[0] != '[' {
-		return nil //nolint:nilerr // it is empty
+		return nil // it is empty, or no record
 	}
 	content, err := os.ReadFile(path)
 	if err != nil {

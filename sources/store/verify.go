@@ -74,7 +74,7 @@ func (s *Store) Verify(d sources.Digest) ([]Damage, error) {
 		}
 	}
 	if _, err := os.Lstat(s.builtDir(d)); err != nil {
-		return damages, nil //nolint:nilerr // it is a content alone
+		return damages, nil // it is a content alone
 	}
 	content, err := os.ReadFile(s.sumsPath(d))
 	var want map[string]sources.Digest
