@@ -69,14 +69,15 @@ func (r recipe) boot(components map[string]component) segment {
 			if err := errors.Join(addDir(a, "boot"), addFile(a, "boot/cmdline", []byte(r.cmdline())), addFile(a, "boot/kernel", kernel)); err != nil {
 				return err
 			}
-			for _, s := range r.microcode(components) {
-				content, err := s.raw()
-				if err != nil {
-					return err
-				}
-				return addFile(a, "boot/ucode.cpio", content)
+			microcode := r.microcode(components) // one segment, or none
+			if len(microcode) == 0 {
+				return nil
 			}
-			return nil
+			content, err := microcode[0].raw()
+			if err != nil {
+				return err
+			}
+			return addFile(a, "boot/ucode.cpio", content)
 		},
 	}
 }

@@ -78,9 +78,9 @@ func TestPoliciesDecideWhatIsStartedAgain(t *testing.T) {
 func TestEachStartWaitsTwiceAsLong(t *testing.T) {
 	w := watch{restart: spec.Restart{Policy: spec.RestartAlways, Limit: 8}}
 	delays, _ := w.starts(drivers.EndedBad, false)
-	want := []time.Duration{1, 2, 4, 8, 16, 32, 60, 60}
-	for i := range want {
-		want[i] *= time.Second
+	var want []time.Duration
+	for _, seconds := range []float64{1, 2, 4, 8, 16, 32, 60, 60} {
+		want = append(want, time.Duration(seconds*float64(time.Second)))
 	}
 	if diff := cmp.Diff(want, delays); diff != "" {
 		t.Errorf("delays (-want +got):\n%s", diff)

@@ -29,11 +29,12 @@ func (c *imagePullCmd) Run(call *call) error {
 	case len(c.Ref) == 0 || errors.As(err, &invalid) && c.named():
 		return err
 	}
-	dir, wanted := ".", []spec.Image(nil)
+	dir := "."
 	if p != nil {
 		dir = p.dir
 	}
-	if wanted, err = c.wanted(p); err != nil {
+	wanted, err := c.wanted(p)
+	if err != nil {
 		return err
 	}
 	images, err := openImageSources(call.Host, dir, imageUse{offline: c.Offline, upgrade: c.Upgrade})

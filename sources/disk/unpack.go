@@ -87,7 +87,7 @@ func fill(out *output, r io.Reader) error {
 		}
 		at += int64(n)
 		switch {
-		case err == io.EOF: // not errors.Is: an unexpected one is no end
+		case errors.Is(err, io.EOF):
 			return nil
 		case errors.Is(err, io.ErrUnexpectedEOF):
 			return errors.New("it ends too early; it may be cut short")

@@ -187,7 +187,7 @@ func TestAConnectionThatBreaksAgainAndAgainEnds(t *testing.T) {
 	address := e.cdn.Handle("/disk", func(w http.ResponseWriter, r *http.Request) {
 		e.cdn.Serve(&sourcetest.Cut{ResponseWriter: w, After: 10}, r, b)
 	})
-	e.refused(download.Request{URL: address}, "after 5 attempts")
+	_ = e.refused(download.Request{URL: address}, "after 5 attempts")
 	if n := len(e.cdn.Seen("")); n != 5 {
 		t.Errorf("%d attempts", n)
 	}
@@ -383,7 +383,7 @@ func TestWhatIsNotWhatWasAskedForLeavesNothing(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			e := setUp(t)
 			c.request.URL = e.cdn.Handle("/disk", c.handler)
-			e.refused(c.request, c.want)
+			_ = e.refused(c.request, c.want)
 			e.nothingLeft()
 		})
 	}
@@ -410,7 +410,7 @@ func TestASilentServerIsNotWaitedForForEver(t *testing.T) {
 				}
 				<-r.Context().Done()
 			})
-			e.refused(download.Request{URL: address}, "said nothing for 50ms")
+			_ = e.refused(download.Request{URL: address}, "said nothing for 50ms")
 		})
 	}
 }
@@ -454,7 +454,7 @@ func TestOnlyHTTPSLeavesThisComputer(t *testing.T) {
 		"http://[fe80::1]/disk":        "plain http is for this computer alone",
 		"http://127.0.0.1.nip.io/disk": "plain http is for this computer alone",
 	} {
-		e.refused(download.Request{URL: address}, want)
+		_ = e.refused(download.Request{URL: address}, want)
 	}
 }
 
@@ -483,14 +483,14 @@ func TestRedirects(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			e := env{T: t, cdn: e.cdn, store: e.store, client: e.client}
-			e.refused(download.Request{URL: c.address}, c.want)
+			_ = e.refused(download.Request{URL: c.address}, c.want)
 			if n := len(e.cdn.Seen("/target")); n > 0 {
 				t.Errorf("the target was asked %d times", n)
 			}
 		})
 	}
 	t.Run("by nobody that the host knows", func(t *testing.T) {
-		setUp(t).refused(download.Request{URL: secureTarget}, "certificate")
+		_ = setUp(t).refused(download.Request{URL: secureTarget}, "certificate")
 	})
 	e.want(download.Request{URL: redirect(e.cdn, secureTarget)}, b)
 }
@@ -545,7 +545,7 @@ func TestAProxyIsUsed(t *testing.T) {
 
 func TestNobodyThereIsSaidAtOnce(t *testing.T) {
 	e := setUp(t, func(s *download.Settings) { s.Pause = time.Hour })
-	e.refused(download.Request{URL: "http://127.0.0.1:1/disk"}, "connection refused")
+	_ = e.refused(download.Request{URL: "http://127.0.0.1:1/disk"}, "connection refused")
 }
 
 // A proxy that refuses is how the network is kept off.

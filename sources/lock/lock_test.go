@@ -234,7 +234,7 @@ component "<<<<<<<" { amd64 = "sha256:000000000000000000000000000000000000000000
 // FuzzParse is a law: whatever reads without a mistake is written and read
 // again as the same.
 func FuzzParse(f *testing.F) {
-	f.Add([]byte(lock.Pins{{Kind: "image", Ref: "oci:a", Arch: "amd64"}: digest(1)}.Format()))
+	f.Add(lock.Pins{{Kind: "image", Ref: "oci:a", Arch: "amd64"}: digest(1)}.Format())
 	f.Add([]byte("image \"a\" {\n"))
 	f.Fuzz(func(t *testing.T, content []byte) {
 		pins, _, diags := lock.Parse(content, lock.FileName)

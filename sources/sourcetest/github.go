@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -63,13 +64,8 @@ func (g *GitHub) Release(tag string, assets map[string][]byte) {
 	}
 	for name, content := range assets {
 		g.ids++
-		kept := release.assets[:0:0]
-		for _, a := range release.assets {
-			if a.name != name {
-				kept = append(kept, a)
-			}
-		}
-		release.assets = append(kept, &ghAsset{id: g.ids, name: name, content: content})
+		release.assets = slices.DeleteFunc(slices.Clone(release.assets), func(a *ghAsset) bool { return a.name == name })
+		release.assets = append(release.assets, &ghAsset{id: g.ids, name: name, content: content})
 		g.Storage.Put(fmt.Sprintf("/bucket/%d", g.ids), content)
 	}
 }

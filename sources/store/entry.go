@@ -136,7 +136,7 @@ func (e *Entry) scan(path, name string, size int64, built bool) error {
 // less back.
 func onDisk(info fs.FileInfo) int64 {
 	if stat, ok := info.Sys().(*syscall.Stat_t); ok {
-		return min(info.Size(), int64(stat.Blocks)*512)
+		return min(info.Size(), stat.Blocks*512)
 	}
 	return info.Size()
 }
