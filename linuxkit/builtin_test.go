@@ -56,7 +56,7 @@ func shelfFor(t *testing.T, text []byte) shelf {
 var pinned = regexp.MustCompile(`^(builtin:init|[a-z/-]+:[a-z0-9.-]+@sha256:[0-9a-f]{64}|linuxkit/[a-z-]+:[0-9a-f]{40})$`)
 
 func TestBuiltinTemplatesBuildWithAptAndWithout(t *testing.T) {
-	want := []string{"docker", "minimal", "web"}
+	want := []string{"dev", "docker", "minimal", "web"}
 	if diff := cmp.Diff(want, linuxkit.Builtins()); diff != "" {
 		t.Error(diff)
 	}
