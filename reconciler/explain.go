@@ -42,19 +42,22 @@ func (u *unit) explain(driver drivers.Driver, m drivers.Machine, w *wait, err er
 	if _, readErr := c.read(); readErr == nil {
 		e.Console = c.last(consoleShown)
 	}
-	e.Cause = knownCause(c.lines, e)
+	e.Cause = strings.Replace(knownCause(c.lines, e), moreMemory, fmt.Sprintf(" with memory = \"%dMiB\"", 2*m.Memory), 1)
 	if liner, able := driver.(drivers.CommandLiner); able {
 		e.Command = liner.CommandLine(m)
 	}
 	return e
 }
 
+// moreMemory stands where a cause offers twice the memory that there was.
+const moreMemory = "%MORE%"
+
 // knownCauses are what guests print when they die of something a person can
 // mend, most telling first.
 var knownCauses = []struct{ pattern, cause string }{
-	{"Out of memory", "the guest ran out of memory; give it more with memory = \"512MiB\""},
-	{"System is deadlocked on memory", "the guest ran out of memory while it started; give it more with memory = \"512MiB\""},
-	{"Initramfs unpacking failed", "the image does not fit into the guest's memory, or is damaged; give it more with memory = \"512MiB\""},
+	{"Out of memory", "the guest ran out of memory; give it more" + moreMemory},
+	{"System is deadlocked on memory", "the guest ran out of memory while it started; give it more" + moreMemory},
+	{"Initramfs unpacking failed", "the image does not fit into the guest's memory, or is damaged; give it more" + moreMemory},
 	{"No space left on device", "a disk or the root file system of the guest is full; give it more memory, or a larger disk"},
 	{"No working init found", "the image has no init for its kernel; name one in the template's init list"},
 	{"Unable to mount root fs", "the kernel found no root file system: the image has no initrd, or the wrong disk"},

@@ -61,7 +61,11 @@ func (c *imageBuildCmd) Run(call *call) error {
 		return err
 	}
 	report := view.Steps(call.Err, call.errStyle())
-	input, err := built(call.ctx, images.templates, img, report)
+	prepare := built
+	if slices.Equal(formats, []output.Format{output.Tar}) {
+		prepare = packed
+	}
+	input, err := prepare(call.ctx, images.templates, img, report)
 	if err != nil {
 		return err
 	}
@@ -153,6 +157,21 @@ func (c *imageBuildCmd) sources(host Host, img *spec.Image) (*imageSources, erro
 		return os.ReadFile(name)
 	}
 	return images, nil
+}
+
+// packed is the image as far as a tar needs it, which no machine need be able
+// to start from.
+func packed(ctx context.Context, templates *linuxkit.Builder, img spec.Image, report sources.Report) (output.Image, error) {
+	templates.Partial = true
+	d, err := templates.Resolve(ctx, img)
+	if err != nil {
+		return output.Image{}, err
+	}
+	return output.Image{
+		Digest:   d,
+		Arch:     templates.Arch,
+		WriteTar: func(ctx context.Context, w io.Writer) error { return templates.WriteTar(ctx, img, d, w, report) },
+	}, nil
 }
 
 // built is the image with all that the formats are made of.
