@@ -97,7 +97,7 @@ set -m # a process group of its own, so that it can be ended as a whole
 quiet_lane=$!
 set +m
 # No cached results: these tests boot machines, and a boot of last week proves nothing.
-loud test go test -race -count=1 -p "${TEST_PACKAGES_AT_ONCE:-2}" -timeout 25m ./...
+loud test go test -race -count=1 -p "${TEST_PACKAGES_AT_ONCE:-2}" -timeout 40m ./...
 echo
 echo "== waiting for vet, tidy, cross, lint"
 wait "$quiet_lane"

@@ -63,7 +63,7 @@ func TestAProcessThatHangsIsSeenInTimeAndKilled(t *testing.T) {
 	if s.State != drivers.Running || s.PID != was.PID || !strings.Contains(s.Detail, "monitor does not answer") {
 		t.Errorf("status %+v, want running, and that it does not answer", s)
 	}
-	if took := time.Since(began); took > 3*time.Second {
+	if took := time.Since(began); took > 20*time.Second {
 		t.Errorf("status took %s", took)
 	}
 	if err := d.Start(t.Context(), m); err != nil {

@@ -18,7 +18,7 @@ import (
 
 // statusLimit bounds the question whether a machine is paused. It is answered
 // within a millisecond or two; a QEMU that hangs is still a running one.
-const statusLimit = 500 * time.Millisecond
+const statusLimit = 2 * time.Second
 
 // Status asks the lock, the process and QEMU itself.
 func (d *Driver) Status(ctx context.Context, m drivers.Machine) (drivers.Status, error) {
@@ -215,12 +215,15 @@ func record(m drivers.Machine, r run) error {
 	return os.Rename(part, runPath(m))
 }
 
+// listenLimit bounds a connection that nothing is asked over.
+const listenLimit = 500 * time.Millisecond
+
 // listens reports whether some process listens on a socket.
 func listens(path string) bool {
 	if there, err := exists(path); err == nil && !there {
 		return false
 	}
-	conn, err := net.DialTimeout("unix", path, statusLimit)
+	conn, err := net.DialTimeout("unix", path, listenLimit)
 	if err == nil {
 		_ = conn.Close() // nothing was said
 	}

@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -265,8 +266,13 @@ func buildOne(t *testing.T, b *output.Builder, img output.Image, format output.F
 
 func TestAnImageIsWrittenOnce(t *testing.T) {
 	b, img := newBuilder(t, madeUpPackages())
+	var mu sync.Mutex
 	var told []string
-	b.Report = func(p sources.Progress) { told = append(told, p.What) }
+	b.Report = func(p sources.Progress) {
+		mu.Lock()
+		defer mu.Unlock()
+		told = append(told, p.What)
+	}
 	for _, name := range output.Formats() {
 		if _, err := b.Build(context.Background(), img, output.Format(name)); err != nil {
 			t.Fatal(err)
