@@ -18,33 +18,12 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
-	"golang.org/x/sync/semaphore"
 
 	"github.com/lkup/lkup/spec"
 )
 
 // patience bounds each wait for something outside of this process.
 const patience = 60 * time.Second
-
-// guestsAtOnce is how many guests the scripts run together: enough for two cores.
-const guestsAtOnce = 4
-
-var vmBlock = regexp.MustCompile(`(?m)^vm "`)
-
-// guestsOf counts the guests of a script: those of its largest stack file, or
-// the three of examples/hello.
-func guestsOf(env *testscript.Env) int64 {
-	files, _ := filepath.Glob(filepath.Join(env.WorkDir, "*.hcl"))
-	most := 0
-	for _, file := range files {
-		content, _ := os.ReadFile(file) // one that cannot be read has none
-		most = max(most, len(vmBlock.FindAll(content, -1)))
-	}
-	if most == 0 {
-		most = 3
-	}
-	return int64(min(most, guestsAtOnce))
-}
 
 // TestBoot runs the scripts that boot real machines. What they build is kept
 // between runs, by digest.
@@ -61,7 +40,9 @@ func TestBoot(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	turn := semaphore.NewWeighted(guestsAtOnce)
+	// Three guests at once are enough for two cores, and a script that goes back
+	// to a port that it had must find it free.
+	turn := make(chan struct{}, 1)
 	testscript.Run(t, testscript.Params{
 		Dir:                 filepath.Join("testdata", "boot"),
 		UpdateScripts:       *update,
@@ -88,11 +69,8 @@ func TestBoot(t *testing.T) {
 			"kill9super": kill9Supervisor,
 		},
 		Setup: func(env *testscript.Env) error {
-			guests := guestsOf(env)
-			if err := turn.Acquire(t.Context(), guests); err != nil {
-				return err
-			}
-			env.Defer(func() { turn.Release(guests) })
+			turn <- struct{}{}
+			env.Defer(func() { <-turn })
 			if err := setUp(env); err != nil {
 				return err
 			}

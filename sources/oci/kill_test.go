@@ -47,6 +47,7 @@ func TestAPullThatIsKilledIsTakenUpByTheNext(t *testing.T) {
 	half, released := make(chan struct{}, 1), make(chan struct{})
 	t.Cleanup(func() { close(released) })
 	var killed atomic.Bool
+	s.mu.Lock()
 	s.front = hijacking(manifest.Layers[1].Digest.String(), func(w http.ResponseWriter, r *http.Request, whole []byte) {
 		if killed.Load() {
 			_, _ = w.Write(whole)
@@ -61,6 +62,7 @@ func TestAPullThatIsKilledIsTakenUpByTheNext(t *testing.T) {
 		case <-released:
 		}
 	})
+	s.mu.Unlock()
 	images := newStore(t)
 	child := exec.Command(os.Args[0])
 	child.Env = append(os.Environ(), "OCI_TEST_STORE="+images.Dir("."), "OCI_TEST_PULL="+s.host()+"/web:1")
@@ -108,10 +110,12 @@ func TestPullersAtOnceDownloadALayerOnce(t *testing.T) {
 	_, layer := digestOf(t, img)
 	s.push(t, "web:1", img)
 	var asked atomic.Int32
+	s.mu.Lock()
 	s.front = hijacking(layer, func(w http.ResponseWriter, _ *http.Request, whole []byte) {
 		asked.Add(1)
 		_, _ = w.Write(whole)
 	})
+	s.mu.Unlock()
 	images, ref := newStore(t), s.host()+"/web:1"
 	ctx := context.Background()
 	d, err := newComponents(t, oci.Settings{Store: images}).Resolve(ctx, ref, "amd64")

@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -28,6 +29,7 @@ import (
 // server is a registry on loopback with something in front of it.
 type server struct {
 	*httptest.Server
+	mu    sync.Mutex                                             // guards front where another process asks
 	front func(http.ResponseWriter, *http.Request, http.Handler) // nil: nothing
 }
 
@@ -49,8 +51,11 @@ func newServer(t *testing.T, start func(http.Handler) *httptest.Server) *server 
 	behind := registry.New(registry.Logger(log.New(io.Discard, "", 0)))
 	s := &server{}
 	s.Server = start(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if s.front != nil {
-			s.front(w, r, behind)
+		s.mu.Lock()
+		front := s.front
+		s.mu.Unlock()
+		if front != nil {
+			front(w, r, behind)
 			return
 		}
 		behind.ServeHTTP(w, r)

@@ -25,18 +25,28 @@ type CDN struct {
 // NewCDN starts a server on loopback, in plain text or with a certificate of
 // its own, that ends with the test.
 func NewCDN(t testing.TB, encrypted bool) *CDN {
-	c := &CDN{files: map[string][]byte{}, handlers: map[string]http.Handler{}}
-	c.Server = httptest.NewUnstartedServer(http.HandlerFunc(c.serve))
+	c := unstarted()
 	if encrypted {
 		c.StartTLS()
 	} else {
 		c.Start()
 	}
+	c.closeAfter(t)
+	return c
+}
+
+// unstarted is one whose handler can still be another.
+func unstarted() *CDN {
+	c := &CDN{files: map[string][]byte{}, handlers: map[string]http.Handler{}}
+	c.Server = httptest.NewUnstartedServer(http.HandlerFunc(c.serve))
+	return c
+}
+
+func (c *CDN) closeAfter(t testing.TB) {
 	t.Cleanup(func() {
 		c.CloseClientConnections()
 		c.Close()
 	})
-	return c
 }
 
 // Put makes a file, or changes it, and returns its URL.

@@ -47,8 +47,10 @@ type ghAsset struct {
 
 // NewGitHub starts it with one repository, lkup/images, without releases.
 func NewGitHub(t testing.TB) *GitHub {
-	g := &GitHub{CDN: NewCDN(t, false), Storage: NewCDN(t, false), limit: -1}
+	g := &GitHub{CDN: unstarted(), Storage: NewCDN(t, false), limit: -1}
 	g.Config.Handler = http.HandlerFunc(g.serveAPI)
+	g.Start()
+	g.closeAfter(t)
 	return g
 }
 
