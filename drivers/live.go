@@ -12,6 +12,8 @@ const (
 	LivePorts   Ability = "ports"   // see PortForwarder
 	LiveMemory  Ability = "memory"  // see Ballooner
 	LiveVolumes Ability = "volumes" // see VolumeGrower
+	LivePause   Ability = "pause"   // see Pauser
+	LiveSuspend Ability = "suspend" // see Suspender
 )
 
 // PortForwarder changes the forwards of a running machine.
@@ -37,6 +39,33 @@ type VolumeGrower interface {
 	Grow(ctx context.Context, m Machine) error
 }
 
+// Pauser holds running machines still.
+type Pauser interface {
+	// Pause stops the guest where it is. Once it returns, the machine's disks
+	// hold all that the guest has written to them. It may be repeated, and is
+	// an error for a machine that does not run.
+	Pause(ctx context.Context, m Machine) error
+	// Resume lets a paused machine go on, and is success for one that runs. A
+	// machine that a full disk of the host has paused is soon paused again if
+	// the disk is still full: only its Status tells.
+	Resume(ctx context.Context, m Machine) error
+}
+
+// Suspender keeps what machines have in memory. Disks are the caller's affair:
+// they must be to Restore what they were to Save.
+type Suspender interface {
+	// Savable says why the memory of a machine that runs, or is paused, cannot
+	// be saved now, in a clause for people; it is empty if it can.
+	Savable(ctx context.Context, m Machine) (problem string, err error)
+	// Save writes what a paused machine has in memory to a new private file.
+	// The machine stays paused, and may be resumed.
+	Save(ctx context.Context, m Machine, path string) error
+	// Restore starts a stopped machine with what Save wrote of it, and leaves
+	// it paused. m is what it was, but for its ports; m.Memory is what it was
+	// started with. If it fails, nothing runs.
+	Restore(ctx context.Context, m Machine, path string) error
+}
+
 // Abilities lists what d can change in a running machine.
 func Abilities(d Driver) []Ability {
 	var all []Ability
@@ -48,6 +77,12 @@ func Abilities(d Driver) []Ability {
 	}
 	if _, able := d.(VolumeGrower); able {
 		all = append(all, LiveVolumes)
+	}
+	if _, able := d.(Pauser); able {
+		all = append(all, LivePause)
+	}
+	if _, able := d.(Suspender); able {
+		all = append(all, LiveSuspend)
 	}
 	return all
 }

@@ -96,6 +96,11 @@ func Run(t *testing.T, h Harness) {
 			tests["live/memory"] = liveMemory
 		case drivers.LiveVolumes:
 			tests["live/volumes"] = liveVolumes
+		case drivers.LivePause:
+			tests["pause/and resume"] = pauses
+		case drivers.LiveSuspend:
+			tests["suspend/and restore"] = suspends
+			tests["suspend/files that are none"] = noMemory
 		}
 	}
 	if h.Guest != nil {

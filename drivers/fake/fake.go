@@ -27,8 +27,8 @@ import (
 type Driver struct {
 	root string
 	// Fail, if set, is asked before and after each effect: op is "before
-	// create", "after create", and so on for start, stop, delete, forward, balloon and
-	// grow. An error
+	// create", "after create", and so on for start, stop, delete, forward, balloon,
+	// grow, pause, resume, save and restore. An error
 	// ends the call there, with the effect not done or done.
 	Fail func(op string, m drivers.Machine) error
 	// Console, if set, gives what the guest writes when it starts; otherwise
@@ -36,7 +36,11 @@ type Driver struct {
 	Console func(m drivers.Machine) string
 }
 
-var _ drivers.Driver = (*Driver)(nil)
+var (
+	_ drivers.Driver    = (*Driver)(nil)
+	_ drivers.Pauser    = (*Driver)(nil)
+	_ drivers.Suspender = (*Driver)(nil)
+)
 
 // New makes a driver whose machines' processes, so to speak, live below root.
 func New(root string) *Driver { return &Driver{root: root} }
@@ -50,6 +54,7 @@ type run struct {
 	Memory  int            `json:"memory"` // that the guest has
 	RAM     int            `json:"ram"`    // that it was started with
 	Volumes map[string]int `json:"volumes,omitempty"`
+	Paused  bool           `json:"paused,omitempty"`
 }
 
 func (d *Driver) created(m drivers.Machine) string { return filepath.Join(m.Dir, "created") }
@@ -96,24 +101,27 @@ func (d *Driver) Start(ctx context.Context, m drivers.Machine) error {
 		return err
 	}
 	switch s.State {
-	case drivers.Running, drivers.Paused:
+	case drivers.Running:
 		return nil
+	case drivers.Paused:
+		return d.Resume(ctx, m)
 	case drivers.Absent:
 		return fmt.Errorf("%s was not created", m.Address)
 	case drivers.Unknown:
 		return errors.New(s.Detail)
 	case drivers.Stopped:
 	}
-	return d.step("start", m, func() error { return d.launch(m) })
+	return d.step("start", m, func() error { return d.launch(m, d.boot, false) })
 }
 
-func (d *Driver) launch(m drivers.Machine) error {
+// launch records a process once begin has begun it.
+func (d *Driver) launch(m drivers.Machine, begin func(drivers.Machine) error, paused bool) error {
 	release, err := d.takePorts(m)
 	if err != nil {
 		return err
 	}
 	defer release()
-	if err := d.boot(m); err != nil {
+	if err := begin(m); err != nil {
 		return err
 	}
 	volumes, err := sizes(m)
@@ -126,7 +134,7 @@ func (d *Driver) launch(m drivers.Machine) error {
 	now := time.Now().UTC()
 	return d.write(m.ID, run{
 		PID: firstPID + int(now.UnixNano()%(1<<30)), Nonce: m.Nonce, Started: now,
-		Ports: m.Ports, Memory: m.Memory, RAM: m.Memory, Volumes: volumes,
+		Ports: m.Ports, Memory: m.Memory, RAM: m.Memory, Volumes: volumes, Paused: paused,
 	})
 }
 
@@ -231,8 +239,12 @@ func (d *Driver) Status(ctx context.Context, m drivers.Machine) (drivers.Status,
 		return drivers.Status{State: drivers.Unknown, Detail: fmt.Sprintf(
 			"process %d runs in the place of %s and is not its own; remove %s", r.PID, m.Address, d.processFile(m.ID))}, nil
 	}
+	state := drivers.Running
+	if r.Paused {
+		state = drivers.Paused
+	}
 	return drivers.Status{
-		State: drivers.Running, PID: r.PID, Started: r.Started,
+		State: state, PID: r.PID, Started: r.Started,
 		Ports: r.Ports, Memory: r.Memory, MemoryMax: r.RAM, Volumes: r.Volumes,
 	}, nil
 }

@@ -63,7 +63,7 @@ func (d *Driver) change(ctx context.Context, op string, m drivers.Machine, chang
 	if err != nil {
 		return err
 	}
-	if s.State != drivers.Running {
+	if s.State != drivers.Running && s.State != drivers.Paused {
 		return fmt.Errorf("%s does not run", m.Address)
 	}
 	return d.step(op, m, func() error {

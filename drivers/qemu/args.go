@@ -21,6 +21,9 @@ type host struct {
 	// monitor and console are descriptors of listening sockets; they are 0
 	// when the command line is only shown, and paths stand in their place.
 	monitor, console int
+	// incoming is a descriptor of the memory that the machine begins with, in
+	// the place of a boot; 0 if it boots.
+	incoming int
 }
 
 // The architectures of guests, as Go names them.
@@ -61,7 +64,11 @@ func args(m drivers.Machine, h host) []string {
 		"-device", "virtio-net-pci,netdev=user0,romfile=,mac="+m.MAC,
 	)
 	a = append(a, volumeArgs(m.Volumes)...)
-	return append(a, shareArgs(m.Shares)...)
+	a = append(a, shareArgs(m.Shares)...)
+	if h.incoming > 0 {
+		a = append(a, "-S", "-incoming", "fd:"+strconv.Itoa(h.incoming))
+	}
+	return a
 }
 
 func machineArgs(m drivers.Machine, h host) []string {
@@ -121,7 +128,7 @@ func bootArgs(m drivers.Machine, h host) []string {
 	}
 	for n, disk := range m.Boot.Disks {
 		id := "disk" + strconv.Itoa(n)
-		device := "virtio-blk-pci,drive=" + id
+		device := "virtio-blk-pci,drive=" + id + onError
 		if m.Boot.Kernel == "" { // else the kernel has the first place
 			device += ",bootindex=" + strconv.Itoa(n)
 		}
@@ -154,6 +161,10 @@ func diskNode(id string, d drivers.Disk, overlay string) string {
 		Backing: json.RawMessage(encode(base)),
 	})
 }
+
+// onError has a disk that the host cannot write or read, for it is full, stop
+// the machine where it is: the guest hears of no error, and goes on later.
+const onError = ",werror=stop,rerror=stop"
 
 func encode(n node) string {
 	content, err := json.Marshal(n)

@@ -47,6 +47,8 @@ func TestArguments(t *testing.T) {
 	onMac.accel = "tcg"
 	withFirmware := mac
 	withFirmware.firmware = "/opt/homebrew/share/qemu/edk2-aarch64-code.fd"
+	woken := emulated
+	woken.incoming = memoryDescriptor
 	arm := func(m *drivers.Machine) { m.Arch = arm64 }
 	for name, test := range map[string]struct {
 		machine drivers.Machine
@@ -56,6 +58,7 @@ func TestArguments(t *testing.T) {
 		"amd64-tcg":           {small(nil), emulated},
 		"amd64-tcg-two-cpus":  {small(func(m *drivers.Machine) { m.CPUs = 2 }), emulated},
 		"amd64-shown":         {small(nil), shown},
+		"amd64-woken":         {small(nil), woken},
 		"amd64-disks":         {small(onDisks), linux},
 		"amd64-kernel-disk":   {small(func(m *drivers.Machine) { m.Boot.Disks = []drivers.Disk{{Path: "/d", Format: "raw"}} }), linux},
 		"amd64-initrds":       {small(func(m *drivers.Machine) { m.Boot.Initrds = []string{"/a", "/b"} }), linux},

@@ -39,6 +39,8 @@ var (
 	_ drivers.PortForwarder = (*Driver)(nil)
 	_ drivers.Ballooner     = (*Driver)(nil)
 	_ drivers.VolumeGrower  = (*Driver)(nil)
+	_ drivers.Pauser        = (*Driver)(nil)
+	_ drivers.Suspender     = (*Driver)(nil)
 )
 
 // New makes a driver. It looks at nothing yet.

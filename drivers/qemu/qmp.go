@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"runtime"
 	"syscall"
 	"time"
@@ -15,7 +16,7 @@ import (
 // monitor is a connection to QEMU's machine protocol, as docs/interop/qmp-spec
 // has it: JSON, one message a line. It is for one goroutine.
 type monitor struct {
-	conn  net.Conn
+	conn  *net.UnixConn
 	lines *bufio.Scanner
 	// unwatch ends the watch over the context.
 	unwatch func() bool
@@ -58,6 +59,11 @@ func (q *monitor) close() {
 
 // do carries out one command. Events that come in between are passed over.
 func (q *monitor) do(command string, arguments any) (json.RawMessage, error) {
+	return q.send(command, arguments, nil)
+}
+
+// send is do with a file of which QEMU gets a descriptor; nil for none.
+func (q *monitor) send(command string, arguments any, file *os.File) (json.RawMessage, error) {
 	request, err := json.Marshal(struct {
 		Execute   string `json:"execute"`
 		Arguments any    `json:"arguments,omitempty"`
@@ -65,7 +71,11 @@ func (q *monitor) do(command string, arguments any) (json.RawMessage, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := q.conn.Write(append(request, '\n')); err != nil {
+	var rights []byte
+	if file != nil {
+		rights = syscall.UnixRights(int(file.Fd()))
+	}
+	if _, _, err := q.conn.WriteMsgUnix(append(request, '\n'), rights, nil); err != nil {
 		return nil, err
 	}
 	for q.lines.Scan() {
@@ -110,14 +120,17 @@ func askLong(ctx context.Context, path, command string) (json.RawMessage, error)
 
 // dialUnix waits, until ctx ends, where too many others wait already: QEMU's
 // sockets have room for two.
-func dialUnix(ctx context.Context, path string) (net.Conn, error) {
+func dialUnix(ctx context.Context, path string) (*net.UnixConn, error) {
 	var dialer net.Dialer
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
 	for {
 		conn, err := dialer.DialContext(ctx, "unix", path)
-		if err == nil || !crowded(err) {
-			return conn, err
+		if err == nil {
+			return conn.(*net.UnixConn), nil // what the network "unix" gives
+		}
+		if !crowded(err) {
+			return nil, err
 		}
 		select {
 		case <-ctx.Done():

@@ -42,11 +42,13 @@ func (e *ExitError) Unwrap() error { return e.Err }
 const (
 	monitorDescriptor = 4
 	consoleDescriptor = 5
+	memoryDescriptor  = 6
 )
 
 // spawn starts the process and waits until its monitor answers, which it does
-// once everything of the machine is there.
-func (d *Driver) spawn(ctx context.Context, program string, m drivers.Machine, h host) error {
+// once everything of the machine is there. With memory, a file that Save
+// wrote, it does not boot.
+func (d *Driver) spawn(ctx context.Context, program string, m drivers.Machine, h host, memory *os.File) error {
 	files, said, err := open(m)
 	if err != nil {
 		return full(err, m.Dir)
@@ -56,8 +58,14 @@ func (d *Driver) spawn(ctx context.Context, program string, m drivers.Machine, h
 	if len(m.Boot.Seed) > 0 {
 		h.initrd = seededPath(m)
 	}
+	if memory != nil {
+		h.incoming = memoryDescriptor
+	}
 	cmd := exec.Command(program, args(m, h)...)
 	cmd.ExtraFiles = files
+	if memory != nil {
+		cmd.ExtraFiles = append(cmd.ExtraFiles, memory)
+	}
 	cmd.Stdout, cmd.Stderr = said, said
 	cmd.Dir = m.Dir
 	cmd.Env = append([]string{}, d.settings.Env...) // not nil, which would be all of ours

@@ -25,8 +25,7 @@ func (d *Driver) Start(ctx context.Context, m drivers.Machine) error {
 		}
 		return remove(seededPath(m))
 	case drivers.Paused:
-		_, err := ask(ctx, monitorPath(m), "cont")
-		return err
+		return d.Resume(ctx, m)
 	case drivers.Unknown:
 		return errors.New(status.Detail)
 	case drivers.Absent:
@@ -70,11 +69,11 @@ func joinInitrds(m drivers.Machine) error {
 // built so.
 func (d *Driver) launch(ctx context.Context, program string, m drivers.Machine) error {
 	h := d.host(m)
-	err := d.spawn(ctx, program, m, h)
+	err := d.spawn(ctx, program, m, h, nil)
 	var exit *ExitError
 	if errors.As(err, &exit) && h.sandbox && !filters(ctx, program) {
 		d.unfiltered.Store(true)
-		return d.spawn(ctx, program, m, d.host(m))
+		return d.spawn(ctx, program, m, d.host(m), nil)
 	}
 	return err
 }

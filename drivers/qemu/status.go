@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"net"
 	"os"
+	"path/filepath"
 	"slices"
 	"syscall"
 	"time"
@@ -60,6 +61,11 @@ func inquire(ctx context.Context, m drivers.Machine, status *drivers.Status) err
 	}
 	if !guest.Running {
 		status.State, status.Detail = drivers.Paused, guest.Status
+		if guest.Status == ioError {
+			if status.Detail, err = q.trouble(m); err != nil {
+				return err
+			}
+		}
 	}
 	ports, err := q.forwards()
 	if err != nil {
@@ -102,6 +108,49 @@ func inOrder(ports, asked []drivers.Port) []drivers.Port {
 		}
 	}
 	return all
+}
+
+// ioError is the state of a machine that a disk has stopped.
+const ioError = "io-error"
+
+// block is a device as query-block has it.
+type block struct {
+	Status string `json:"io-status"` // ok, nospace or failed
+	Medium struct {
+		Node string `json:"node-name"`
+		File string `json:"file"`
+	} `json:"inserted"`
+}
+
+// trouble says which disk stopped the machine, and what to do.
+func (q *monitor) trouble(m drivers.Machine) (string, error) {
+	reply, err := q.do("query-block", nil)
+	if err != nil {
+		return "", err
+	}
+	var all []block
+	if err := json.Unmarshal(reply, &all); err != nil {
+		return "", err
+	}
+	return troubleText(m, all), nil
+}
+
+func troubleText(m drivers.Machine, all []block) string {
+	for _, b := range all {
+		what, path := "its own disk", overlayPath(m, 0)
+		for n, v := range m.Volumes {
+			if b.Medium.Node == volumeNode(n) {
+				what, path = "volume "+v.Name, v.Path
+			}
+		}
+		switch b.Status {
+		case "nospace":
+			return fmt.Sprintf("the host's disk is full, and nothing more can be written to %s; free some space for %s, then let it go on", what, filepath.Dir(path))
+		case "failed":
+			return fmt.Sprintf("the host cannot write or read %s; mend %s, then let it go on", what, path)
+		}
+	}
+	return ioError
 }
 
 type guestState struct {

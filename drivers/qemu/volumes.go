@@ -25,7 +25,7 @@ func volumeArgs(volumes []drivers.Volume) []string {
 		if v.Format == "qcow2" {
 			disk.Backing = []byte("null") // whatever its header says
 		}
-		a = append(a, "-blockdev", encode(disk), "-device", "virtio-blk-pci,drive="+volumeNode(n)+",serial="+escape(v.Name))
+		a = append(a, "-blockdev", encode(disk), "-device", "virtio-blk-pci,drive="+volumeNode(n)+onError+",serial="+escape(v.Name))
 	}
 	return a
 }
