@@ -50,6 +50,7 @@ func TestBoot(t *testing.T) {
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"status":     status,
 			"fetch":      fetch,
+			"answers":    answers,
 			"pids":       pids,
 			"kill9":      kill9,
 			"replace":    replaceText,
@@ -134,6 +135,21 @@ func fetch(ts *testscript.TestScript, neg bool, args []string) {
 	if !regexp.MustCompile(args[1]).Match(body) {
 		ts.Fatalf("%s answers %q, which does not match %s", args[0], body, args[1])
 	}
+}
+
+// answers URL PATTERN waits until a URL answers with something that matches.
+func answers(ts *testscript.TestScript, _ bool, args []string) {
+	client := http.Client{Timeout: 5 * time.Second}
+	pattern := regexp.MustCompile("(?m)" + args[1])
+	eventually(ts, args[0]+" answers", func() bool {
+		response, err := client.Get(args[0])
+		if err != nil {
+			return false
+		}
+		defer response.Body.Close()
+		body, err := io.ReadAll(response.Body)
+		return err == nil && pattern.Match(body)
+	})
 }
 
 // pids FILE ADDRESS... writes which process each machine is, to be compared.

@@ -6,14 +6,17 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	"golang.org/x/term"
 
 	"github.com/lkup/lkup/drivers"
 	"github.com/lkup/lkup/internal/ssh"
+	"github.com/lkup/lkup/internal/view"
 )
 
 // dialLimit bounds the connection to a guest, not the session.
@@ -22,20 +25,82 @@ const dialLimit = 15 * time.Second
 type execCmd struct {
 	dirFlag
 	TTY     bool     `short:"t" name:"tty" help:"Give the command a terminal."`
-	VM      string   `arg:"" predictor:"vm" help:"The machine: web, web-blue or vm.web[\"blue\"]."`
-	Command []string `arg:"" passthrough:"" help:"The command and its arguments, after --."`
+	VM      string   `arg:"" predictor:"vm" help:"The machine: web, web-blue or vm.web[\"blue\"]; vm.web is all of its instances."`
+	Command []string `arg:"" passthrough:"" help:"More machines, if any; then --, the command and its arguments."`
 }
 
-// Run ends with the command's own exit status.
+// Run ends with the command's own exit status; of several machines, with the
+// greatest.
 func (c *execCmd) Run(call *call) error {
-	command := c.Command
-	if len(command) > 0 && command[0] == "--" {
-		command = command[1:]
-	}
+	names, command := c.words()
 	if len(command) == 0 {
 		return usageError{"name a command: lkup exec VM -- COMMAND"}
 	}
-	return session(call, c.dirFlag, c.VM, command, c.TTY)
+	machines, err := several(call.Host, c.dirFlag, names)
+	if err != nil {
+		return err
+	}
+	if len(machines) == 1 {
+		return session(call, machines[0], command, c.TTY)
+	}
+	if c.TTY {
+		return usageError{"a terminal is for one machine; take out -t, or name one"}
+	}
+	return everywhere(call, machines, command)
+}
+
+// words takes apart machines and command: what stands before -- are machines.
+func (c *execCmd) words() (machines, command []string) {
+	if at := slices.Index(c.Command, "--"); at >= 0 {
+		return append([]string{c.VM}, c.Command[:at]...), c.Command[at+1:]
+	}
+	return []string{c.VM}, c.Command
+}
+
+// mostSessions is how many guests a command runs in at once.
+const mostSessions = 32
+
+// everywhere runs a command in several guests at once, without input. What they
+// write stands behind their names.
+func everywhere(call *call, machines []reached, command []string) error {
+	names := make([]string, len(machines))
+	for i, m := range machines {
+		names[i] = m.instance.Applied.Name
+	}
+	outs := view.Prefixed(call.Out, call.outStyle(), names)
+	errs := view.Prefixed(call.Err, call.errStyle(), names)
+	statuses, failures := make([]int, len(machines)), make([]error, len(machines))
+	var group errgroup.Group
+	group.SetLimit(mostSessions)
+	for i, m := range machines {
+		group.Go(func() error {
+			statuses[i], failures[i] = inGuest(call, m, ssh.Command{Args: command, Stdout: outs[i], Stderr: errs[i]})
+			failures[i] = errors.Join(failures[i], outs[i].Flush(), errs[i].Flush())
+			return nil
+		})
+	}
+	_ = group.Wait() // each has its own error
+	if err := errors.Join(failures...); err != nil {
+		return err
+	}
+	if status := slices.Max(statuses); status != 0 {
+		return exitError(status)
+	}
+	return nil
+}
+
+// inGuest runs a command in a guest.
+func inGuest(call *call, r reached, command ssh.Command) (int, error) {
+	conn, err := dial(call, r)
+	if err != nil {
+		return 0, err
+	}
+	defer conn.Close()
+	status, err := conn.Exec(call.ctx, command)
+	if err != nil {
+		return 0, fmt.Errorf("run %s in %s: %w", strings.Join(command.Args, " "), r.instance.Address, err)
+	}
+	return status, nil
 }
 
 type sshCmd struct {
@@ -49,20 +114,15 @@ func (c *sshCmd) Run(call *call) error {
 	if len(command) > 0 && command[0] == "--" {
 		command = command[1:]
 	}
-	return session(call, c.dirFlag, c.VM, command, len(command) == 0 && call.TTY.In)
+	r, err := reach(call.Host, c.dirFlag, c.VM)
+	if err != nil {
+		return err
+	}
+	return session(call, r, command, len(command) == 0 && call.TTY.In)
 }
 
 // session runs a command, or a shell, in a guest with this process's streams.
-func session(call *call, flags dirFlag, name string, command []string, tty bool) error {
-	r, err := reach(call.Host, flags, name)
-	if err != nil {
-		return err
-	}
-	conn, err := dial(call, r)
-	if err != nil {
-		return err
-	}
-	defer conn.Close()
+func session(call *call, r reached, command []string, tty bool) error {
 	request := ssh.Command{Args: command, Stdin: call.In, Stdout: call.Out, Stderr: call.Err}
 	if tty {
 		restore, terminal, err := takeTerminal(call.Host)
@@ -72,9 +132,9 @@ func session(call *call, flags dirFlag, name string, command []string, tty bool)
 		defer restore()
 		request.TTY = terminal
 	}
-	status, err := conn.Exec(call.ctx, request)
+	status, err := inGuest(call, r, request)
 	if err != nil {
-		return fmt.Errorf("run %s in %s: %w", strings.Join(command, " "), r.instance.Address, err)
+		return err
 	}
 	if status != 0 {
 		return exitError(status)

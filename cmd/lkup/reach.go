@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/agext/levenshtein"
@@ -10,6 +11,7 @@ import (
 	"github.com/lkup/lkup/internal/layout"
 	"github.com/lkup/lkup/internal/state"
 	"github.com/lkup/lkup/reconciler"
+	"github.com/lkup/lkup/spec"
 )
 
 // reached is one instance that a command talks to.
@@ -74,24 +76,63 @@ func unknownVM(name string, known state.State) error {
 	return fmt.Errorf("stack %s has no machine %q; %s", known.Stack, name, hint)
 }
 
-// several finds the named instances, or all of them if none is named.
+// several finds the named instances, or all of them if none is named. The
+// address of a block, vm.web, or of a module stands for all in it.
 func several(host Host, flags dirFlag, names []string) ([]reached, error) {
 	paths, known, err := applied(host, flags)
 	if err != nil {
 		return nil, err
 	}
-	if len(names) == 0 {
-		for _, address := range sortedKeys(known.Instances) {
-			names = append(names, string(address))
-		}
+	return pickAll(host, paths, known, names)
+}
+
+func pickAll(host Host, paths layout.Stack, known state.State, names []string) ([]reached, error) {
+	addresses, err := meant(known, names)
+	if err != nil {
+		return nil, err
 	}
 	var all []reached
-	for _, name := range names {
-		r, err := pick(host, paths, known, name)
+	for _, a := range addresses {
+		r, err := pick(host, paths, known, string(a))
 		if err != nil {
 			return nil, err
 		}
 		all = append(all, r)
 	}
 	return all, nil
+}
+
+// meant lists the addresses that names stand for, each once, in the order in
+// which they are named; all of them if there are no names.
+func meant(known state.State, names []string) ([]spec.Address, error) {
+	if len(names) == 0 {
+		return sortedKeys(known.Instances), nil
+	}
+	var all []spec.Address
+	for _, name := range names {
+		found := covered(known, name)
+		if len(found) == 0 {
+			return nil, unknownVM(name, known)
+		}
+		for _, a := range found {
+			if !slices.Contains(all, a) {
+				all = append(all, a)
+			}
+		}
+	}
+	return all, nil
+}
+
+// covered lists the instances that one name stands for.
+func covered(known state.State, name string) []spec.Address {
+	var all []spec.Address
+	for _, a := range sortedKeys(known.Instances) {
+		if means(name, known.Instances[a]) {
+			return []spec.Address{a}
+		}
+		if spec.Address(name).Covers(a) || spec.Address("vm."+name).Covers(a) {
+			all = append(all, a)
+		}
+	}
+	return all
 }

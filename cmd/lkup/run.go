@@ -28,36 +28,38 @@ const (
 )
 
 type cli struct {
-	Init       initCmd       `cmd:"" help:"Write a starter stack file."`
-	Validate   validateCmd   `cmd:"" help:"Check the stack files."`
-	Fmt        fmtCmd        `cmd:"" help:"Rewrite stack files in the canonical style."`
-	Plan       planCmd       `cmd:"" help:"Show what apply would do, and why."`
-	Why        whyCmd        `cmd:"" help:"Say why a machine is to change, or since when it is as it should be."`
-	Show       showCmd       `cmd:"" help:"Show a saved plan."`
-	Apply      applyCmd      `cmd:"" help:"Make the machines what the stack files say."`
-	Watch      watchCmd      `cmd:"" help:"Apply, and go on doing so as files change."`
-	Down       downCmd       `cmd:"" help:"Stop and remove the stack's machines."`
-	Ps         psCmd         `cmd:"" help:"List the stack's machines."`
-	Ls         lsCmd         `cmd:"" help:"List the stacks on this computer."`
-	Logs       logsCmd       `cmd:"" help:"Show what guests wrote to their consoles."`
-	Exec       execCmd       `cmd:"" help:"Run a command in a guest."`
-	SSH        sshCmd        `cmd:"" name:"ssh" help:"Open a shell in a guest."`
-	SSHConfig  sshConfigCmd  `cmd:"" name:"ssh-config" help:"Print OpenSSH settings that reach the guests."`
-	Console    consoleCmd    `cmd:"" help:"Attach to a guest's console."`
-	State      stateCmd      `cmd:"" help:"Look at and mend what lkup remembers of the stack."`
-	History    historyCmd    `cmd:"" help:"List what the stack was after each apply."`
-	Diff       diffCmd       `cmd:"" help:"Show what differs between two generations of the stack."`
-	Rollback   rollbackCmd   `cmd:"" help:"Make the machines what they were in an earlier generation."`
-	Graph      graphCmd      `cmd:"" help:"Print what depends on what, for dot, Mermaid or programs."`
-	Config     configCmd     `cmd:"" help:"Print the stack as lkup understands it, defaults filled in."`
-	Schema     schemaCmd     `cmd:"" help:"Print the JSON schema of stack files, for editors."`
-	Output     outputCmd     `cmd:"" help:"Print the stack's outputs."`
-	Image      imageCmd      `cmd:"" help:"Build images."`
-	Doctor     doctorCmd     `cmd:"" help:"Check what this computer can do."`
-	Template   templateCmd   `cmd:"" help:"Look at templates, build them, and begin new ones."`
-	Supervise  superviseCmd  `cmd:"" hidden:""`
-	Completion completionCmd `cmd:"" help:"Print a completion script for a shell."`
-	Version    versionCmd    `cmd:"" help:"Print lkup's version."`
+	Init       initCmd        `cmd:"" help:"Write a starter stack file."`
+	Validate   validateCmd    `cmd:"" help:"Check the stack files."`
+	Fmt        fmtCmd         `cmd:"" help:"Rewrite stack files in the canonical style."`
+	Plan       planCmd        `cmd:"" help:"Show what apply would do, and why."`
+	Why        whyCmd         `cmd:"" help:"Say why a machine is to change, or since when it is as it should be."`
+	Show       showCmd        `cmd:"" help:"Show a saved plan."`
+	Apply      applyCmd       `cmd:"" help:"Make the machines what the stack files say."`
+	Watch      watchCmd       `cmd:"" help:"Apply, and go on doing so as files change."`
+	Down       downCmd        `cmd:"" help:"Stop and remove the stack's machines."`
+	Ps         psCmd          `cmd:"" help:"List the stack's machines."`
+	Ls         lsCmd          `cmd:"" help:"List the stacks on this computer."`
+	Logs       logsCmd        `cmd:"" help:"Show what guests wrote to their consoles."`
+	Exec       execCmd        `cmd:"" help:"Run a command in a guest, or in several."`
+	SSH        sshCmd         `cmd:"" name:"ssh" help:"Open a shell in a guest."`
+	Cp         cpCmd          `cmd:"" help:"Copy files into a guest, or out of it."`
+	Forward    portForwardCmd `cmd:"" name:"port-forward" help:"Forward ports of this computer to a guest until Ctrl-C."`
+	SSHConfig  sshConfigCmd   `cmd:"" name:"ssh-config" help:"Print OpenSSH settings that reach the guests."`
+	Console    consoleCmd     `cmd:"" help:"Attach to a guest's console."`
+	State      stateCmd       `cmd:"" help:"Look at and mend what lkup remembers of the stack."`
+	History    historyCmd     `cmd:"" help:"List what the stack was after each apply."`
+	Diff       diffCmd        `cmd:"" help:"Show what differs between two generations of the stack."`
+	Rollback   rollbackCmd    `cmd:"" help:"Make the machines what they were in an earlier generation."`
+	Graph      graphCmd       `cmd:"" help:"Print what depends on what, for dot, Mermaid or programs."`
+	Config     configCmd      `cmd:"" help:"Print the stack as lkup understands it, defaults filled in."`
+	Schema     schemaCmd      `cmd:"" help:"Print the JSON schema of stack files, for editors."`
+	Output     outputCmd      `cmd:"" help:"Print the stack's outputs."`
+	Image      imageCmd       `cmd:"" help:"Build images."`
+	Doctor     doctorCmd      `cmd:"" help:"Check what this computer can do."`
+	Template   templateCmd    `cmd:"" help:"Look at templates, build them, and begin new ones."`
+	Supervise  superviseCmd   `cmd:"" hidden:""`
+	Completion completionCmd  `cmd:"" help:"Print a completion script for a shell."`
+	Version    versionCmd     `cmd:"" help:"Print lkup's version."`
 }
 
 // exitError ends the run with a status and without another word.

@@ -13,17 +13,21 @@ import (
 
 const searchPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
+// home is where commands and shells start, and where paths of SFTP begin.
+const home = "/root"
+
 // serveSSH listens, and answers in the background.
 func (m *machine) serveSSH() {
 	if m.config.HostKey == "" || len(m.config.AuthorizedKeys) == 0 {
 		m.log("no keys were given, so there is no SSH")
 		return
 	}
+	m.try("go to "+home, os.Chdir(home))
 	server, err := sshd.New(sshd.Settings{
 		HostKey:        []byte(m.config.HostKey),
 		AuthorizedKeys: m.config.AuthorizedKeys,
 		Env:            m.environment(),
-		Dir:            "/root",
+		Dir:            home,
 		Shell:          shell,
 		Processes:      m.children,
 		Log:            m.log,

@@ -103,8 +103,10 @@ func (s *session) begin(r *ssh.Request) bool {
 	return true
 }
 
+// sftp serves files. Paths that are not absolute begin in this process's own
+// directory: a server that has another one would make relative links absolute.
 func (s *session) sftp() {
-	server, err := sftp.NewServer(s.channel, sftp.WithServerWorkingDirectory(s.settings.Dir))
+	server, err := sftp.NewServer(s.channel)
 	if err == nil {
 		err = server.Serve()
 	}
