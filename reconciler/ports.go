@@ -8,6 +8,7 @@ import (
 	"net"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/lkup/lkup/internal/state"
 	"github.com/lkup/lkup/spec"
@@ -29,7 +30,7 @@ func (r *Reconciler) ChoosePorts(ctx context.Context, stack *spec.Stack) (spec.F
 			}
 			host := chosenBefore(known.Ports[address], p)
 			if host == 0 || asked[host] {
-				free, err := freePort(ctx, p.Address, p.Protocol, taken)
+				free, err := r.freePort(ctx, p.Address, p.Protocol, taken)
 				if err != nil {
 					return spec.Facts{}, fmt.Errorf("choose a host port for %s: %w", address, err)
 				}
@@ -113,30 +114,44 @@ func chosenBefore(ports []state.ChosenPort, wanted spec.Port) int {
 	return 0
 }
 
-// freePort asks the operating system for a port that nobody holds and that is
-// not taken. Somebody may take it before it is used; the start then says who.
-func freePort(ctx context.Context, address, protocol string, taken map[int]bool) (int, error) {
-	var last error
+// freePort gives a port that nobody holds and that is not taken. Somebody may
+// take it before it is used; the start then says who.
+func (r *Reconciler) freePort(ctx context.Context, address, protocol string, taken map[int]bool) (int, error) {
+	if r.AutoPorts != "" {
+		return freeOf(ctx, r.AutoPorts, address, protocol, taken)
+	}
 	for range 100 {
 		port, err := ask(ctx, address, protocol, 0)
-		if err != nil {
-			last = err
-			continue
-		}
-		if !taken[port] {
+		if err == nil && !taken[port] {
 			return port, nil
 		}
 	}
 	// Linux gives out a quarter of its range unasked.
-	for port := firstAsked; port <= mostPort; port++ {
+	return freeFrom(ctx, firstAsked, mostPort, address, protocol, taken)
+}
+
+// freeOf gives a free port of FIRST-LAST.
+func freeOf(ctx context.Context, ports, address, protocol string, taken map[int]bool) (int, error) {
+	from, to, _ := strings.Cut(ports, "-")
+	first, err := strconv.ParseUint(from, 10, 16)
+	last, err2 := strconv.ParseUint(to, 10, 16)
+	if err != nil || err2 != nil || first == 0 || first > last {
+		return 0, fmt.Errorf("LKUP_AUTO_PORTS is %q, which is no range of ports; write it as 20000-20999", ports)
+	}
+	return freeFrom(ctx, int(first), int(last), address, protocol, taken)
+}
+
+func freeFrom(ctx context.Context, first, last int, address, protocol string, taken map[int]bool) (int, error) {
+	var failure error
+	for port := first; port <= last; port++ {
 		if taken[port] {
 			continue
 		}
-		if _, last = ask(ctx, address, protocol, port); last == nil {
+		if _, failure = ask(ctx, address, protocol, port); failure == nil {
 			return port, nil
 		}
 	}
-	return 0, errors.Join(fmt.Errorf("no free %s port is left on %s", protocol, address), last)
+	return 0, errors.Join(fmt.Errorf("no %s port from %d to %d is free on %s", protocol, first, last, address), failure)
 }
 
 const (

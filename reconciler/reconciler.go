@@ -26,8 +26,11 @@ type Reconciler struct {
 	Layout  layout.Stack
 	Project string // absolute; shares are relative to it
 	Arch    string // GOARCH of the guests
-	Now     func() time.Time
-	Rand    io.Reader
+	// AutoPorts are the host ports to choose from, as 20000-20999; empty
+	// leaves the choice to the operating system.
+	AutoPorts string
+	Now       func() time.Time
+	Rand      io.Reader
 	// Emit receives events; it is called from several goroutines at once. It may be nil.
 	Emit func(Event)
 	// Parallelism is how many machines are worked on at once; 0 means 8.

@@ -236,7 +236,7 @@ func (u *unit) sshPort(ctx context.Context) (int, error) {
 	for port := range u.given {
 		taken[port] = true
 	}
-	port, err := freePort(ctx, "127.0.0.1", "tcp", taken)
+	port, err := u.freePort(ctx, "127.0.0.1", "tcp", taken)
 	u.given[port] = true
 	return port, err
 }

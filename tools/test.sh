@@ -96,6 +96,9 @@ set -m # a process group of its own, so that it can be ended as a whole
 (renice -n 15 "$BASHPID" >/dev/null 2>&1; quiet) &
 quiet_lane=$!
 set +m
+# The race detector has each process sleep for a second at its end, and tests
+# start many: lkup itself, and whoever is killed while it works.
+export GORACE="${GORACE:-atexit_sleep_ms=10}"
 # No cached results: these tests boot machines, and a boot of last week proves nothing.
 loud test go test -race -count=1 -p "${TEST_PACKAGES_AT_ONCE:-2}" -timeout 40m ./...
 echo

@@ -18,12 +18,32 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"golang.org/x/sync/semaphore"
 
+	"github.com/lkup/lkup/internal/porttest"
 	"github.com/lkup/lkup/spec"
 )
 
 // patience bounds each wait for something outside of this process.
 const patience = 60 * time.Second
+
+// guestsAtOnce is how many guests the scripts run together: enough for two cores.
+const guestsAtOnce = 4
+
+// guestsOf counts the guests of a script: those of its largest stack file, or
+// the three of examples/hello.
+func guestsOf(env *testscript.Env) int64 {
+	files, _ := filepath.Glob(filepath.Join(env.WorkDir, "*.hcl"))
+	most := 0
+	for _, file := range files {
+		content, _ := os.ReadFile(file) // one that cannot be read has none
+		most = max(most, strings.Count("\n"+string(content), "\nvm \""))
+	}
+	if most == 0 {
+		most = 3
+	}
+	return int64(min(most, guestsAtOnce))
+}
 
 // TestBoot runs the scripts that boot real machines. What they build is kept
 // between runs, by digest.
@@ -40,9 +60,7 @@ func TestBoot(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Three guests at once are enough for two cores, and a script that goes back
-	// to a port that it had must find it free.
-	turn := make(chan struct{}, 1)
+	turn := semaphore.NewWeighted(guestsAtOnce)
 	testscript.Run(t, testscript.Params{
 		Dir:                 filepath.Join("testdata", "boot"),
 		UpdateScripts:       *update,
@@ -70,8 +88,11 @@ func TestBoot(t *testing.T) {
 			"kill9super": kill9Supervisor,
 		},
 		Setup: func(env *testscript.Env) error {
-			turn <- struct{}{}
-			env.Defer(func() { <-turn })
+			guests := guestsOf(env)
+			if err := turn.Acquire(t.Context(), guests); err != nil {
+				return err
+			}
+			env.Defer(func() { turn.Release(guests) })
 			if err := setUp(env); err != nil {
 				return err
 			}
@@ -207,20 +228,19 @@ func replaceText(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(after), 0o600))
 }
 
-// freeport VARIABLE finds a port that is free now.
+// freeport VARIABLE gives a port that nobody else has.
 func freePort(ts *testscript.TestScript, _ bool, args []string) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := ts.Value(portsKey{}).(*porttest.Block).Next()
 	ts.Check(err)
-	ts.Setenv(args[0], strconv.Itoa(listener.Addr().(*net.TCPAddr).Port))
-	ts.Check(listener.Close())
+	ts.Setenv(args[0], strconv.Itoa(port))
 }
 
-// hold VARIABLE listens on a free port for the rest of the script.
-func hold(ts *testscript.TestScript, _ bool, args []string) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+// hold VARIABLE listens on a port for the rest of the script.
+func hold(ts *testscript.TestScript, neg bool, args []string) {
+	freePort(ts, neg, args)
+	listener, err := net.Listen("tcp", "127.0.0.1:"+ts.Getenv(args[0]))
 	ts.Check(err)
 	ts.Defer(func() { listener.Close() })
-	ts.Setenv(args[0], strconv.Itoa(listener.Addr().(*net.TCPAddr).Port))
 }
 
 // started waits until some machine of the script has a process.

@@ -66,7 +66,9 @@ func newReconciler(host Host, paths layout.Stack, dir string, images reconciler.
 		Arch:    host.Arch,
 		Now:     host.Now,
 		Rand:    rand.Reader,
-		Grace:   stopGrace,
+
+		AutoPorts: host.Getenv("LKUP_AUTO_PORTS"),
+		Grace:     stopGrace,
 	}
 }
 

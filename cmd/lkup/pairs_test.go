@@ -20,6 +20,7 @@ import (
 	"github.com/lkup/lkup/drivers"
 	"github.com/lkup/lkup/drivers/fake"
 	"github.com/lkup/lkup/internal/layout"
+	"github.com/lkup/lkup/internal/porttest"
 	"github.com/lkup/lkup/internal/state"
 	"github.com/lkup/lkup/reconciler"
 	"github.com/lkup/lkup/spec"
@@ -96,6 +97,7 @@ func newPair(t *testing.T) *pair {
 	dir := t.TempDir()
 	p := &pair{T: t, dir: filepath.Join(dir, "project"), env: map[string]string{
 		"LKUP_STATE_DIR": filepath.Join(dir, "state"), "LKUP_CACHE_DIR": filepath.Join(dir, "cache"), "LKUP_RUNTIME_DIR": filepath.Join(dir, "run"),
+		"LKUP_AUTO_PORTS": porttest.Of(t).Auto(),
 	}}
 	p.host = Host{
 		In: strings.NewReader(""), Getenv: func(name string) string { return p.env[name] },

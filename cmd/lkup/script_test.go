@@ -17,6 +17,7 @@ import (
 	"github.com/lkup/lkup/drivers"
 	"github.com/lkup/lkup/drivers/fake"
 	"github.com/lkup/lkup/internal/layout"
+	"github.com/lkup/lkup/internal/porttest"
 	"github.com/lkup/lkup/sources/sourcetest"
 )
 
@@ -87,7 +88,10 @@ func release(t *testing.T) func(ts *testscript.TestScript, neg bool, args []stri
 	}
 }
 
-// setUp gives a script directories of its own.
+// portsKey is where a script finds the ports that are its own.
+type portsKey struct{}
+
+// setUp gives a script directories and ports of its own.
 func setUp(env *testscript.Env) error {
 	run, err := os.MkdirTemp("", "lkup") // socket paths are short
 	if err != nil {
@@ -98,6 +102,15 @@ func setUp(env *testscript.Env) error {
 	env.Setenv("LKUP_STATE_DIR", filepath.Join(env.WorkDir, ".state"))
 	env.Setenv("LKUP_CACHE_DIR", filepath.Join(env.WorkDir, ".cache"))
 	env.Setenv("LKUP_RUNTIME_DIR", run)
+	ports, err := porttest.Reserve()
+	if err != nil {
+		return err
+	}
+	env.Defer(func() { _ = ports.Release() })
+	env.Values[portsKey{}] = ports
+	env.Setenv("LKUP_AUTO_PORTS", ports.Auto())
+	// The race detector would have each lkup sleep for a second at its end.
+	env.Setenv("GORACE", "atexit_sleep_ms=10")
 	// An image for the fake driver, which boots nothing.
 	return os.WriteFile(filepath.Join(env.WorkDir, "disk.raw"), make([]byte, 4096), 0o600)
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/lkup/lkup/drivers"
+	"github.com/lkup/lkup/internal/porttest"
 )
 
 // Harness is a driver under test, and what the suite cannot know about it.
@@ -86,6 +87,33 @@ func Run(t *testing.T, h Harness) {
 		"stop/no grace":                        stopWithoutGrace,
 		"abilities/command line shows machine": commandLine,
 		"volumes/kept and grown":               volumesKept,
+
+		"life/machines are told apart":             toldApart,
+		"life/other values of the driver":          otherValues,
+		"life/each start is a new process":         restarts,
+		"life/two processors":                      twoProcessors,
+		"life/create, cancelled":                   createCancelled,
+		"life/stop, until its time is over":        deadline,
+		"life/directory is gone":                   directoryGone,
+		"life/nothing is left":                     nothingLeft,
+		"life/seed is gone":                        seedGone,
+		"process/garbage in its files":             garbageInFiles,
+		"process/another life's is left alone":     otherLife,
+		"ports/one number, apart":                  portsOnOneNumber,
+		"ports/twice in one machine":               portTwice,
+		"ports/held on all addresses":              portHeldEverywhere,
+		"ports/many":                               portsMany,
+		"ports/of the next start":                  portsOfTheNextStart,
+		"console/log is gone":                      logGone,
+		"console/log cannot be written":            logUnwritable,
+		"volumes/content is kept":                  volumeContent,
+		"volumes/of another format":                volumeOfAnotherFormat,
+		"volumes/read by several":                  volumeShared,
+		"volumes/attached and taken off":           volumeAttachedLater,
+		"abilities/what it says can be understood": looks,
+	}
+	if len(tests) < 40 {
+		t.Errorf("the suite has %d cases for every driver, want at least 40", len(tests))
 	}
 	for _, ability := range drivers.Abilities(h.Driver(t)) {
 		switch ability {
@@ -124,8 +152,8 @@ type scene struct {
 	d   drivers.Driver
 	m   drivers.Machine
 	ctx context.Context
-	// given are the ports that this test has had.
-	given map[int]bool
+	// ports are for this test alone.
+	ports *porttest.Block
 }
 
 // testLimit bounds each test of the suite; a guest that is emulated on a busy
@@ -135,7 +163,7 @@ const testLimit = 4 * time.Minute
 func begin(t *testing.T, h Harness) *scene {
 	ctx, cancel := context.WithTimeout(t.Context(), testLimit)
 	t.Cleanup(cancel)
-	s := &scene{h: h, d: h.Driver(t), ctx: ctx, given: map[int]bool{}}
+	s := &scene{h: h, d: h.Driver(t), ctx: ctx, ports: porttest.Of(t)}
 	s.m = s.machine(t, t.TempDir())
 	return s
 }

@@ -102,7 +102,7 @@ func forwarded(t *testing.T, s *scene) {
 	}, func() string { return console(s.m) })
 	for _, p := range s.m.Ports {
 		elsewhere := drivers.Port{Address: "127.0.0.2", Host: p.Host, Protocol: p.Protocol}
-		release, err := hold(&elsewhere)
+		release, err := hold(elsewhere)
 		if err != nil {
 			t.Errorf("a port asked for on 127.0.0.1 is held elsewhere too: %v", err)
 			continue

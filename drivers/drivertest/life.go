@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/lkup/lkup/drivers"
+	"github.com/lkup/lkup/spec"
 )
 
 func absentBeforeCreate(t *testing.T, s *scene) {
@@ -205,6 +206,95 @@ func oddPaths(t *testing.T, s *scene) {
 	m.Shares = []drivers.Share{{Tag: "odd", Host: dir, Guest: "/odd"}}
 	s.start(t, m)
 	s.up(t, m, 1)
+}
+
+// toldApart: what is done to one machine is not done to its neighbour.
+func toldApart(t *testing.T, s *scene) {
+	dir := t.TempDir() // the same for both
+	first, second := s.machine(t, dir), s.machine(t, dir)
+	was := s.start(t, first)
+	s.create(t, second)
+	s.is(t, second, drivers.Stopped)
+	s.start(t, second)
+	s.stop(t, second, 0)
+	if err := s.d.Delete(s.ctx, second); err != nil {
+		t.Fatal(err)
+	}
+	s.is(t, second, drivers.Absent)
+	if diff := cmp.Diff(was, s.running(t, first)); diff != "" {
+		t.Errorf("the neighbour changed (-before +after):\n%s", diff)
+	}
+}
+
+// otherValues: each run of lkup has a new value of the driver, and they know
+// the same.
+func otherValues(t *testing.T, s *scene) {
+	s.m.Ports = []drivers.Port{s.port(t, "tcp", 80)}
+	was := s.start(t, s.m)
+	s.d = s.h.Driver(t)
+	if diff := cmp.Diff(was, s.running(t, s.m)); diff != "" {
+		t.Errorf("another value sees (-started +seen):\n%s", diff)
+	}
+	s.d = s.h.Driver(t)
+	if report := s.stop(t, s.m, 0); report.By == drivers.StopNone {
+		t.Error("it was stopped by nothing")
+	}
+	s.d = s.h.Driver(t)
+	s.is(t, s.m, drivers.Stopped)
+	if err := s.d.Delete(s.ctx, s.m); err != nil {
+		t.Fatal(err)
+	}
+	s.d = s.h.Driver(t)
+	s.is(t, s.m, drivers.Absent)
+}
+
+// restarts: each start makes a process of its own, however often.
+func restarts(t *testing.T, s *scene) {
+	type life struct {
+		pid     int
+		started time.Time
+	}
+	seen := map[life]bool{}
+	for n := range 4 {
+		now := s.start(t, s.m)
+		if seen[life{now.PID, now.Started}] {
+			t.Errorf("start %d gave a process of before: %+v", n, now)
+		}
+		seen[life{now.PID, now.Started}] = true
+		s.stop(t, s.m, 0)
+		s.is(t, s.m, drivers.Stopped)
+	}
+}
+
+func twoProcessors(t *testing.T, s *scene) {
+	s.m.CPUs = 2
+	s.start(t, s.m)
+	s.up(t, s.m, 1)
+}
+
+// looks: what a driver says of itself and of this host can be read by people.
+func looks(t *testing.T, s *scene) {
+	if doctor, able := s.d.(drivers.Doctor); able {
+		for _, f := range doctor.Diagnose(s.ctx) {
+			if f.Name == "" || f.Detail == "" || f.Level == drivers.Fail && f.Hint == "" {
+				t.Errorf("a finding does not say what it is about, or what to type: %+v", f)
+			}
+		}
+	}
+	if checker, able := s.d.(drivers.Checker); able {
+		plain := spec.VM{Address: "vm.a", CPUs: 1, Memory: 256}
+		if problems := checker.Check(plain); len(problems) > 0 {
+			t.Errorf("a plain vm is refused: %+v", problems)
+		}
+		plain.CPUs = 1 << 20
+		found := false
+		for _, p := range checker.Check(plain) {
+			found = found || p.Attribute == "cpus" && p.Summary != "" && p.Hint != ""
+		}
+		if !found {
+			t.Error("a million processors are not refused by name")
+		}
+	}
 }
 
 func memory(t *testing.T, s *scene) {

@@ -30,7 +30,7 @@ func livePorts(t *testing.T, s *scene) {
 			t.Errorf("ports (-want +got):\n%s", diff)
 		}
 		for _, p := range s.m.Ports { // the first ones went
-			release, err := hold(&p)
+			release, err := hold(p)
 			if err != nil {
 				t.Errorf("a port that was taken away is not free: %v", err)
 				continue
@@ -53,8 +53,8 @@ func livePorts(t *testing.T, s *scene) {
 func livePortHeld(t *testing.T, s *scene) {
 	s.m.Ports = []drivers.Port{s.port(t, "tcp", 80)}
 	s.start(t, s.m)
-	held := drivers.Port{Address: "127.0.0.1", Guest: 81, Protocol: "tcp"}
-	release, err := hold(&held)
+	held := s.port(t, "tcp", 81)
+	release, err := hold(held)
 	if err != nil {
 		t.Fatal(err)
 	}

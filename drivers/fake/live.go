@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"slices"
@@ -13,7 +14,8 @@ import (
 
 const mib = 1 << 20
 
-// makeVolumes makes a file as large as each volume, whatever its format.
+// makeVolumes makes a file as large as each volume. One that it made has no
+// header, whatever its format; any other file must be of the volume's.
 func (d *Driver) makeVolumes(m drivers.Machine) error {
 	if _, err := d.read(m.ID); err == nil {
 		return nil // it runs, and has them
@@ -28,6 +30,9 @@ func (d *Driver) makeVolumes(m drivers.Machine) error {
 
 func enlarge(v drivers.Volume) error {
 	info, err := os.Stat(v.Path)
+	if err == nil {
+		err = ofFormat(v)
+	}
 	if err == nil && info.Size() >= int64(v.Size)*mib {
 		return nil
 	}
@@ -39,6 +44,23 @@ func enlarge(v drivers.Volume) error {
 		return err
 	}
 	return errors.Join(f.Truncate(int64(v.Size)*mib), f.Close())
+}
+
+func ofFormat(v drivers.Volume) error {
+	if v.Format == "raw" {
+		return nil
+	}
+	f, err := os.Open(v.Path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	magic := make([]byte, 4)
+	_, err = io.ReadFull(f, magic)
+	if err == nil && string(magic) != "QFI\xfb" && string(magic) != "\x00\x00\x00\x00" {
+		err = fmt.Errorf("volume %s cannot be used: %s is not in the format %s", v.Name, v.Path, v.Format)
+	}
+	return err
 }
 
 // sizes are what the guest sees of the volumes.

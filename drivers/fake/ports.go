@@ -33,8 +33,12 @@ func (d *Driver) takePorts(m drivers.Machine) (release func(), err error) {
 	if err := lock.Lock(); err != nil {
 		return nil, err
 	}
-	for _, p := range m.Ports {
-		if err := d.take(p, m.ID); err != nil {
+	for n, p := range m.Ports {
+		err := d.take(p, m.ID)
+		if slices.ContainsFunc(m.Ports[:n], func(before drivers.Port) bool { return collide(before, p) }) {
+			err = fmt.Errorf("host port %d is asked for twice; change one \"host\"", p.Host)
+		}
+		if err != nil {
 			return nil, errors.Join(err, lock.Close())
 		}
 	}

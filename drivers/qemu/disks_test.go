@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -16,6 +15,7 @@ import (
 
 	"github.com/lkup/lkup/drivers"
 	"github.com/lkup/lkup/drivers/qemu"
+	"github.com/lkup/lkup/internal/porttest"
 )
 
 // sectors fills a disk with a word for each of its beginnings.
@@ -68,12 +68,7 @@ func onDisk(t *testing.T, base string) drivers.Machine {
 	t.Helper()
 	m := machine(t, t.TempDir())
 	m.Boot.Disks = []drivers.Disk{{Path: base, Format: "raw"}}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	m.Ports = []drivers.Port{{Address: "127.0.0.1", Host: l.Addr().(*net.TCPAddr).Port, Guest: 80, Protocol: "tcp"}}
+	m.Ports = []drivers.Port{{Address: "127.0.0.1", Host: porttest.Of(t).First, Guest: 80, Protocol: "tcp"}}
 	return m
 }
 

@@ -43,7 +43,7 @@ func Rules() []Rule {
 	return []Rule{
 		{"spec", nil, pure},
 		{"drivers", []string{"spec"}, []string{"hcl", "os", "exec"}},
-		{"drivers/drivertest", driver, []string{"hcl"}},
+		{"drivers/drivertest", append([]string{"internal/porttest"}, driver...), []string{"hcl"}},
 		{"drivers/fake", append([]string{"guest", "internal/process"}, driver...), []string{"hcl"}},
 		{"drivers/qemu", append([]string{"internal/process"}, driver...), []string{"hcl"}},
 		{"sources", []string{"spec"}, []string{"hcl", "os", "exec"}},
@@ -73,6 +73,7 @@ func Rules() []Rule {
 		{"guest/seed", []string{"guest"}, []string{"hcl", "os", "net", "exec", "clock"}},
 		{"guest/sshd", []string{"guest"}, []string{"hcl"}},
 		{"internal/layout", nil, append([]string{"hcl", "io"}, pure...)},
+		{"internal/porttest", nil, []string{"hcl", "exec", "clock"}},
 		{"internal/process", nil, []string{"hcl", "terminal"}},
 		{"internal/ssh", []string{"spec", "drivers", "guest", "guest/seed", "reconciler", "internal/state"}, []string{"hcl"}},
 		{"internal/state", []string{"spec", "planner", "drivers", "sources", "internal/layout"}, []string{"hcl", "terminal"}},

@@ -1,4 +1,4 @@
-package main
+package view_test
 
 import (
 	"bytes"
@@ -31,7 +31,7 @@ func TestTheSchemaIsPublished(t *testing.T) {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(now.String(), string(published)); diff != "" {
-		t.Errorf("%s; to mend it: go test ./cmd/lkup -run Published -update (-is +published)\n%s", path, diff)
+		t.Errorf("%s; to mend it: go test ./internal/view -run Published -update (-is +published)\n%s", path, diff)
 	}
 	schema, err := jsonschema.UnmarshalJSON(bytes.NewReader(published))
 	if err != nil {
