@@ -63,6 +63,7 @@ func Rules() []Rule {
 		{"sources/sourcetest", source, []string{"hcl"}},
 		{"linuxkit", source, []string{"hcl"}},
 		{"linuxkit/output", source, []string{"hcl"}},
+		{"network", []string{"drivers", "spec", "internal/process"}, []string{"hcl", "exec", "terminal"}},
 		{"planner", []string{"spec", "drivers", "sources"}, append([]string{"hcl", "io", "rand"}, pure...)},
 		{"reconciler", []string{"spec", "planner", "drivers", "sources", "guest", "internal/state", "internal/layout"}, []string{"hcl", "terminal"}},
 		{"supervisor", []string{"spec", "drivers"}, append([]string{"hcl", "io", "rand"}, pure...)},
