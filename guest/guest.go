@@ -34,6 +34,7 @@ type Config struct {
 	Hosts          map[string]string `json:"hosts,omitempty"` // name -> address, for /etc/hosts
 	DNS            []string          `json:"dns,omitempty"`
 	Shares         []Share           `json:"shares,omitempty"`
+	Volumes        []Volume          `json:"volumes,omitempty"`
 	// Time is the host's clock when the settings were written, in Unix
 	// seconds; used only where the guest has no working RTC.
 	Time int64 `json:"time,omitempty"`
@@ -53,8 +54,16 @@ type Share struct {
 	ReadOnly bool   `json:"read_only,omitempty"`
 }
 
+// Volume is a disk with an ext4 file system to mount. It is found by its serial
+// number, which is its name.
+type Volume struct {
+	Name     string `json:"name"`
+	Path     string `json:"path"` // absolute, in the guest
+	ReadOnly bool   `json:"read_only,omitempty"`
+}
+
 // SharesAnnotation is the annotation by which a container asks for the VM's
-// shares; [AllShares] is its value.
+// shares and volumes; [AllShares] is its value.
 const (
 	SharesAnnotation = "lkup.shares"
 	AllShares        = "all"
@@ -68,6 +77,7 @@ const (
 	StageInit    Stage = "init"    // process 1 runs
 	StageNetwork Stage = "network" // interfaces are up
 	StageSSH     Stage = "ssh"     // the SSH server listens
+	StageVolumes Stage = "volumes" // they are mounted; not announced without any
 	StageUp      Stage = "up"      // onboot has run and all services are started
 )
 
@@ -81,7 +91,7 @@ func Marker(s Stage) string { return fmt.Sprintf("%s%s", marker, s) }
 func ParseMarker(line string) (Stage, bool) {
 	_, rest, found := strings.Cut(line, marker)
 	switch s := Stage(strings.TrimSpace(rest)); s {
-	case StageInit, StageNetwork, StageSSH, StageUp:
+	case StageInit, StageNetwork, StageSSH, StageVolumes, StageUp:
 		return s, found
 	default:
 		return "", false
@@ -101,4 +111,19 @@ func ParseFailure(line string) (service, reason string, failed bool) {
 	_, rest, found := strings.Cut(line, failure)
 	service, reason, named := strings.Cut(rest, ": ")
 	return service, strings.TrimSpace(reason), found && named
+}
+
+const unmounted = "lkup-init: cannot mount volume "
+
+// Unmounted is the console line that tells that a volume is not where the
+// settings want it.
+func Unmounted(volume, reason string) string {
+	return unmounted + volume + ": " + strings.Join(strings.Fields(reason), " ")
+}
+
+// ParseUnmounted reads a console line as ParseMarker does.
+func ParseUnmounted(line string) (volume, reason string, failed bool) {
+	_, rest, found := strings.Cut(line, unmounted)
+	volume, reason, named := strings.Cut(rest, ": ")
+	return volume, strings.TrimSpace(reason), found && named
 }

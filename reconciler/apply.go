@@ -124,6 +124,8 @@ type execution struct {
 	results []result
 	places  chan struct{} // as many as ops may run at once
 
+	formatting sync.Mutex // one disk at a time
+
 	ports sync.Mutex
 	given map[int]bool // ports for SSH that this run chose
 }

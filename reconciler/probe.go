@@ -9,10 +9,12 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/lkup/lkup/guest"
 	"github.com/lkup/lkup/spec"
 )
 
@@ -70,6 +72,9 @@ func probesOf(vm spec.VM, guest bool) []*probe {
 	}
 	if r.SSH || len(all) == 0 && guest {
 		all = append(all, &probe{name: sshProbe, ssh: true, try: func(context.Context, Guest) error { return nil }})
+	}
+	if guest && slices.ContainsFunc(vm.Mounts, func(m spec.Mount) bool { return m.Path != "" }) {
+		all = append(all, volumesProbe())
 	}
 	for _, p := range all {
 		if p.hear == nil {
@@ -224,6 +229,25 @@ func execProbe(command []string) *probe {
 		}
 		return nil
 	}}
+}
+
+// volumesProbe waits until the guest says that its volumes are mounted: what
+// writes to their places before that writes to memory.
+func volumesProbe() *probe {
+	seen := false
+	return &probe{
+		name: "volumes",
+		hear: func(line string) {
+			stage, _ := guest.ParseMarker(line)
+			seen = seen || stage == guest.StageVolumes
+		},
+		try: func(context.Context, Guest) error {
+			if seen {
+				return nil
+			}
+			return errors.New("the guest has not mounted them; if its image was made by an older lkup, make it anew: lkup apply --upgrade")
+		},
+	}
 }
 
 func logProbe(pattern string) *probe {

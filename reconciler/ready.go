@@ -39,6 +39,8 @@ type wait struct {
 	asked    time.Time
 	sshError error
 	failed   error // a service cannot run, as the guest says
+	// unmounted is a volume that the guest could not mount.
+	unmounted error
 }
 
 func newWait(u *unit, driver drivers.Driver, i state.Instance, m drivers.Machine) *wait {
@@ -84,11 +86,17 @@ func (w *wait) look(ctx context.Context) (done bool, err error) {
 	for _, line := range lines {
 		w.hear(line)
 	}
+	if w.unmounted != nil {
+		return false, w.unmounted
+	}
 	if now := w.Now(); now.Sub(w.asked) >= statusEvery {
 		w.asked = now
 		status, err := w.driver.Status(ctx, w.machine)
 		if err != nil && ctx.Err() == nil {
 			return false, err
+		}
+		if err == nil && status.State == drivers.Paused {
+			return false, fmt.Errorf("it is paused: %s", status.Detail)
 		}
 		if err == nil && status.State != drivers.Running {
 			return false, errExited
@@ -128,11 +136,14 @@ func (w *wait) hear(line string) {
 			if !w.needsSSH() { // else the answer counts, not the word
 				w.advance(StageSSH)
 			}
-		case guest.StageUp:
+		case guest.StageVolumes, guest.StageUp:
 		}
 	}
 	if service, reason, failed := guest.ParseFailure(line); failed && w.instance.Guest && w.failed == nil {
 		w.failed = fmt.Errorf("service %s cannot run: %s", service, reason)
+	}
+	if volume, reason, failed := guest.ParseUnmounted(line); failed && w.instance.Guest {
+		w.unmounted = fmt.Errorf("volume %s is not mounted: %s", volume, reason)
 	}
 	for _, p := range w.probes {
 		p.hear(line)

@@ -21,7 +21,7 @@ type Reconciler struct {
 	Drivers map[string]drivers.Driver
 	Images  Images // may be nil if nothing is to be started
 	Access  Access // may be nil if no image runs lkup's init
-	Disks   Disks  // may be nil if no disk is imported
+	Disks   Disks  // may be nil if no disk is imported or formatted
 	Store   *state.Store
 	Layout  layout.Stack
 	Project string // absolute; shares are relative to it
@@ -43,8 +43,12 @@ type Images interface {
 	Fetch(ctx context.Context, img spec.Image, d sources.Digest, report sources.Report) (sources.Artifact, error)
 }
 
-// Disks copies disks that users bring.
+// Disks copies disks that users bring, and formats volumes.
 type Disks interface {
+	// Format makes the disk of a volume with an empty file system, named by id.
+	// It leaves a disk alone that holds a file system, and refuses one that
+	// holds anything else.
+	Format(ctx context.Context, v drivers.Volume, id string) error
 	// Copy makes a copy of a disk, which must be of that format and refer to no
 	// other file.
 	Copy(ctx context.Context, from, to, format string) error

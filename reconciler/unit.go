@@ -132,7 +132,7 @@ func (u *unit) up(ctx context.Context) error {
 	if err := u.settle(ctx, &i); err != nil {
 		return err
 	}
-	if err := u.create(ctx, driver, &i); err != nil {
+	if err := u.create(ctx, driver, &i, status.State); err != nil {
 		return err
 	}
 	if !i.Applied.Running {
@@ -202,6 +202,9 @@ func (u *unit) settle(ctx context.Context, i *state.Instance) error {
 	if err := checkProbes(i.Applied.Ready, i.Guest); err != nil {
 		return err
 	}
+	if err := checkMounts(i.Applied.Mounts, i.Guest); err != nil {
+		return err
+	}
 	if err := u.volumes(i); err != nil {
 		return err
 	}
@@ -243,7 +246,7 @@ func (u *unit) sshPort(ctx context.Context) (int, error) {
 
 // create makes what the driver needs before the first start. Something left by
 // an earlier try is removed first.
-func (u *unit) create(ctx context.Context, driver drivers.Driver, i *state.Instance) error {
+func (u *unit) create(ctx context.Context, driver drivers.Driver, i *state.Instance, now drivers.State) error {
 	m := Machine(*i, u.Layout, u.Project)
 	for _, dir := range []string{m.Dir, m.RunDir} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -251,6 +254,11 @@ func (u *unit) create(ctx context.Context, driver drivers.Driver, i *state.Insta
 		}
 	}
 	return u.journalled("create", *i, func() error {
+		if now == drivers.Absent || now == drivers.Stopped {
+			if err := u.format(ctx, *i, m); err != nil {
+				return err
+			}
+		}
 		if err := driver.Create(ctx, m); err != nil {
 			return err
 		}

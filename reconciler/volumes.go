@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path/filepath"
 
+	"github.com/lkup/lkup/drivers"
 	"github.com/lkup/lkup/internal/state"
 	"github.com/lkup/lkup/planner"
 	"github.com/lkup/lkup/spec"
@@ -72,4 +73,33 @@ func (x *execution) newVolume(address spec.Address) (state.Volume, error) {
 		return state.Volume{}, err
 	}
 	return state.Volume{Address: address, ID: id, Name: wanted.Name, Format: wanted.Format, CreatedAt: x.Now().UTC()}, nil
+}
+
+// checkMounts refuses mounts that the image cannot make.
+func checkMounts(mounts []spec.Mount, guest bool) error {
+	for _, m := range mounts {
+		if m.Path != "" && !guest {
+			return fmt.Errorf("mount.path of %s needs an image that runs lkup's init; take it out, and have the guest mount the disk, which it finds by its serial number", m.Volume)
+		}
+	}
+	return nil
+}
+
+// format makes the disks of volumes that are mounted and were never written to.
+func (u *unit) format(ctx context.Context, i state.Instance, m drivers.Machine) error {
+	for n, mount := range i.Applied.Mounts {
+		if mount.Path == "" || n >= len(m.Volumes) {
+			continue
+		}
+		if u.Disks == nil {
+			return errors.New("this program cannot format disks")
+		}
+		u.formatting.Lock() // two machines may be the first to read it
+		err := u.Disks.Format(ctx, m.Volumes[n], i.Volumes[mount.Volume].ID)
+		u.formatting.Unlock()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -96,8 +96,8 @@ var watchSchema = &schema{
 var mountSchema = &schema{
 	kind:     "mount",
 	required: map[string]string{"volume": "volume = volume.NAME"},
-	optional: []string{"read_only"},
-	habits:   map[string]string{"source": "volume", "disk": "volume", "name": "volume", "readonly": "read_only", "ro": "read_only"},
+	optional: []string{"path", "read_only"},
+	habits:   map[string]string{"target": "path", "guest": "path", "mount_point": "path", "destination": "path", "source": "volume", "disk": "volume", "name": "volume", "readonly": "read_only", "ro": "read_only"},
 }
 
 var lifecycleSchema = &schema{

@@ -71,6 +71,7 @@ var arguments = map[string]map[string]about{
 	},
 	"mount": {
 		"volume":    {"text", "A volume: \"${volume.data}\"."},
+		"path":      {"text", "Where the guest mounts it. Default: nowhere, and it is a plain disk."},
 		"read_only": {"flag", "Whether the guest may only read. Default: false."},
 	},
 	"ready": {

@@ -1,8 +1,10 @@
 package spec
 
 import (
+	"path"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/zclconf/go-cty/cty"
@@ -111,6 +113,7 @@ func (i *instance) mount(b *block) {
 	if v, state := i.get(b, "read_only", m.Attribute(), cty.Bool); state == present {
 		m.ReadOnly = v.True()
 	}
+	i.mountPath(b, &m)
 	i.vm.Origins[m.Attribute()] = position(b.at)
 	for _, other := range i.vm.Mounts {
 		if other.Volume == m.Volume {
@@ -118,9 +121,58 @@ func (i *instance) mount(b *block) {
 			i.fail(b.at, "Duplicate mount", "%s has %s already. Take one of the two out.", i.address, m.Volume)
 			return
 		}
+		if other.Path == m.Path && m.Path != "" {
+			i.failed = true
+			i.fail(b.at, "Duplicate mount", "%s has %s at %s already. Give one of the two another path.", i.address, other.Volume, m.Path)
+			return
+		}
+	}
+	for _, s := range i.vm.Shares {
+		if s.Guest == m.Path {
+			i.failed = true
+			i.fail(b.at, "Duplicate mount", "%s shows the share of %q at %s already. Give one of the two another path.", i.address, s.Host, m.Path)
+			return
+		}
 	}
 	i.vm.Mounts = append(i.vm.Mounts, m)
 	i.claims.addVolume(volumeClaim{volume: m.Volume, vm: i.address, readOnly: m.ReadOnly, at: b.at})
+}
+
+// LeastFileSystem is how large a volume must be to hold a file system, in MiB.
+const LeastFileSystem = 16
+
+// mountPath reads where the guest shows what lies on the volume.
+func (i *instance) mountPath(b *block, m *Mount) {
+	at, state := i.text(b, "path", m.Attribute())
+	if state != present {
+		return
+	}
+	if detail := badMountPath(at); detail != "" {
+		i.wrong(b, "path", "Invalid path", "%s", detail)
+		return
+	}
+	if m.Size != 0 && m.Size < LeastFileSystem {
+		i.wrong(b, "path", "Volume too small", "What is mounted holds a file system, which needs %dMiB, and %s has %dMiB. Write in its block: size = \"%[1]dMiB\", or more.", LeastFileSystem, m.Volume, m.Size)
+		return
+	}
+	m.Path = at
+}
+
+// badMountPath says what is wrong with a path for a volume.
+func badMountPath(p string) string {
+	clean := path.Clean("/" + p)
+	first, _, _ := strings.Cut(strings.TrimPrefix(clean, "/"), "/")
+	switch {
+	case strings.ContainsFunc(p, func(r rune) bool { return r < ' ' }):
+		return `It contains a control character. Write a path such as "/var/lib/data".`
+	case p == "" || clean == "/":
+		return `A volume needs a directory of its own in the guest. Write a path such as "/var/lib/data".`
+	case clean != p:
+		return `A path in the guest is absolute and without detours. Write: path = "` + clean + `"`
+	case first == "proc" || first == "sys" || first == "dev":
+		return "/" + first + ` is the kernel's. Write a path such as "/var/lib/data".`
+	}
+	return ""
 }
 
 // oneVolume is a volume's name to type.

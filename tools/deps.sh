@@ -30,6 +30,11 @@ if ! command -v qemu-img >/dev/null; then
   missing+=(qemu-img)
   packages+=(qemu-utils)
 fi
+# Volumes are formatted with it; it lies where only root's path leads.
+if ! command -v mke2fs >/dev/null && [ ! -x /usr/sbin/mke2fs ] && [ ! -x /sbin/mke2fs ]; then
+  missing+=(mke2fs)
+  packages+=(e2fsprogs)
+fi
 # Disks for EFI are booted by its firmware.
 if [ "${1:-demo}" = test ] && [ "$qemu" = qemu-system-x86_64 ] && [ ! -e /usr/share/ovmf/OVMF.fd ]; then
   missing+=(OVMF)

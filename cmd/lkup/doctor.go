@@ -3,9 +3,11 @@ package main
 import (
 	"errors"
 	"os"
+	"os/exec"
 
 	"github.com/lkup/lkup/drivers"
 	"github.com/lkup/lkup/internal/view"
+	"github.com/lkup/lkup/internal/volume"
 )
 
 type doctorCmd struct {
@@ -52,7 +54,16 @@ func diagnoseHost(host Host) []drivers.Finding {
 		}
 		findings = append(findings, f)
 	}
-	return append(findings, diagnoseApt())
+	return append(findings, diagnoseFormatter(), diagnoseApt())
+}
+
+// diagnoseFormatter looks for what volumes with a path are formatted with.
+func diagnoseFormatter() drivers.Finding {
+	path, err := volume.Disks{LookPath: exec.LookPath}.Formatter()
+	if err != nil {
+		return drivers.Finding{Name: "mke2fs", Level: drivers.Warn, Detail: "volumes with a path cannot be made", Hint: err.Error()}
+	}
+	return drivers.Finding{Name: "mke2fs", Level: drivers.OK, Detail: path}
 }
 
 // writable makes the directory and a file in it, which it removes.

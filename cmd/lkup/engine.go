@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"os"
+	"os/exec"
 	"slices"
 	"sync"
 	"time"
@@ -16,11 +17,11 @@ import (
 	"github.com/lkup/lkup/internal/layout"
 	"github.com/lkup/lkup/internal/ssh"
 	"github.com/lkup/lkup/internal/state"
+	"github.com/lkup/lkup/internal/volume"
 	"github.com/lkup/lkup/linuxkit"
 	"github.com/lkup/lkup/planner"
 	"github.com/lkup/lkup/reconciler"
 	"github.com/lkup/lkup/sources"
-	"github.com/lkup/lkup/sources/file"
 	"github.com/lkup/lkup/spec"
 )
 
@@ -58,7 +59,7 @@ func newReconciler(host Host, paths layout.Stack, dir string, images reconciler.
 	return &reconciler.Reconciler{
 		Drivers: allDrivers(host),
 		Images:  images,
-		Disks:   file.Copier{},
+		Disks:   volume.Disks{LookPath: exec.LookPath},
 		Access:  ssh.Access{Rand: rand.Reader, Now: host.Now},
 		Store:   store,
 		Layout:  paths,

@@ -177,11 +177,21 @@ func (m *machine) addEnv(path string) error {
 	if err != nil {
 		return err
 	}
-	adjusted, err := adjusted(content, m.settings(), m.config.Shares)
+	adjusted, err := adjusted(content, m.settings(), m.shown())
 	if err != nil || adjusted == nil {
 		return err
 	}
 	return os.WriteFile(path, adjusted, 0o644)
+}
+
+// shown are the shares, and the volumes as if they were some, outer ones first.
+func (m *machine) shown() []guest.Share {
+	all := slices.Clone(m.config.Shares)
+	for _, v := range m.config.Volumes {
+		all = append(all, guest.Share{Path: v.Path, ReadOnly: v.ReadOnly})
+	}
+	slices.SortStableFunc(all, func(a, b guest.Share) int { return strings.Compare(a.Path, b.Path) })
+	return all
 }
 
 // adjusted is a container's configuration with more environment, and, if its

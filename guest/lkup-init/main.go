@@ -72,6 +72,7 @@ func (m *machine) boot() {
 	m.watchPowerButton()
 	m.modules.loadForDevices(everything)
 	m.mountShares()
+	m.mountDisks()
 	m.mountVolumes()
 	m.runOnboot()
 	m.startServices()

@@ -86,6 +86,11 @@ func (a Access) settings(m drivers.Machine, vm spec.VM, k keys) guest.Config {
 	for _, s := range m.Shares {
 		c.Shares = append(c.Shares, guest.Share{Tag: s.Tag, Path: s.Guest, ReadOnly: s.ReadOnly})
 	}
+	for _, v := range m.Volumes {
+		if v.Guest != "" {
+			c.Volumes = append(c.Volumes, guest.Volume{Name: v.Name, Path: v.Guest, ReadOnly: v.ReadOnly})
+		}
+	}
 	return c
 }
 

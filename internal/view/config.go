@@ -198,6 +198,9 @@ func (c *config) vm(v spec.VM) {
 	for _, m := range v.Mounts {
 		mount := b.AppendNewBlock("mount", nil).Body()
 		mount.SetAttributeTraversal("volume", reference("volume", m.Volume))
+		if m.Path != "" {
+			mount.SetAttributeValue("path", cty.StringVal(m.Path))
+		}
 		mount.SetAttributeValue("read_only", cty.BoolVal(m.ReadOnly))
 	}
 	c.ready(b, v, set)

@@ -1,0 +1,5 @@
+package volume
+
+import "golang.org/x/sys/unix"
+
+const seekData = unix.SEEK_DATA
