@@ -19,6 +19,7 @@ LDFLAGS := -s -w -X main.version=$(VERSION)
 # No cgo: lkup and its guest share one compiled standard library, and need no libc.
 GO_BUILD := CGO_ENABLED=0 go build -trimpath -buildvcs=false
 GUEST_ARCHS ?= amd64 arm64
+SHA256 := $(if $(shell command -v sha256sum),sha256sum,shasum -a 256)
 
 .PHONY: build guest demo test fuzz bench lint fmt cross deps clean help
 
@@ -31,6 +32,7 @@ guest: $(addprefix guest-,$(GUEST_ARCHS))
 
 guest-%:
 	GOOS=linux GOARCH=$* $(GO_BUILD) -ldflags '-s -w' -o guest/embedded/lkup-init-linux-$* ./guest/lkup-init
+	@cd guest/embedded && $(SHA256) lkup-init-linux-$* | cut -c-64 > lkup-init-linux-$*.sha256
 
 ## demo: boot examples/hello, fetch its page, take it down (KEEP=1 leaves it up)
 demo:

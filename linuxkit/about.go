@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"go.yaml.in/yaml/v3"
 
@@ -32,7 +33,9 @@ type Variable struct {
 	At       Position // the first place
 }
 
-var memoryLine = regexp.MustCompile(`^memory:\s*(\S+)$`)
+var memoryLine = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^memory:\s*(\S+)$`)
+})
 
 // ReadAbout reads what a template says of itself, without its variables'
 // values. file is the file's name in mistakes; its error is a [Mistakes].
@@ -45,7 +48,7 @@ func ReadAbout(file string, content []byte) (About, error) {
 	about := headComment(content)
 	byName := map[string]Variable{}
 	d.eachValue(root, func(node *yaml.Node) {
-		for _, match := range variable.FindAllStringSubmatch(node.Value, -1) {
+		for _, match := range variable().FindAllStringSubmatch(node.Value, -1) {
 			if name := match[1]; name != "" {
 				byName[name] = merged(byName[name], Variable{Name: name, Required: match[2] == "", Default: match[3], At: d.at(node)})
 			}
@@ -94,7 +97,7 @@ func headComment(content []byte) About {
 			break
 		}
 		text = strings.TrimSpace(text)
-		if match := memoryLine.FindStringSubmatch(text); match != nil {
+		if match := memoryLine().FindStringSubmatch(text); match != nil {
 			about.Memory = match[1]
 			continue
 		}

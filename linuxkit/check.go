@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 // check finds what the types cannot say.
@@ -119,13 +120,15 @@ func (i *identity) number(ids map[string]uint32) (uint32, bool) {
 
 // containerName keeps a container's folder where it belongs: LinuxKit takes
 // "a/b" and even "..".
-var containerName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*$`)
+var containerName = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*$`)
+})
 
 func (d *decoder) checkContainer(where string, c container, ids map[string]uint32) {
 	switch {
 	case c.Name == "":
 		d.report(c.At, "%s: name is missing", where)
-	case !containerName.MatchString(c.Name):
+	case !containerName().MatchString(c.Name):
 		d.report(c.At, "%s: name %q: use letters, digits, dots, dashes and underscores", where, c.Name)
 	}
 	if c.Image.Text == "" {

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/moby/sys/user"
 
@@ -59,7 +60,9 @@ func (b *Builder) readContainer(ctx context.Context, img spec.Image) (recipe, er
 	return r, b.pin(ctx, &r)
 }
 
-var notInName = regexp.MustCompile(`[^A-Za-z0-9._-]+`)
+var notInName = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`[^A-Za-z0-9._-]+`)
+})
 
 // serviceName is what a container is called in its guest: the last word of
 // its image's ref, without tag and digest.
@@ -67,7 +70,7 @@ func serviceName(source string) string {
 	_, ref, _ := strings.Cut(source, ":")
 	ref, _, _ = strings.Cut(ref, "@")
 	name, _, _ := strings.Cut(path.Base(ref), ":")
-	name = strings.Trim(notInName.ReplaceAllString(strings.TrimSuffix(name, ".tar"), "-"), "-._")
+	name = strings.Trim(notInName().ReplaceAllString(strings.TrimSuffix(name, ".tar"), "-"), "-._")
 	return cmp.Or(name, "app")
 }
 

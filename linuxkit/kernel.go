@@ -94,10 +94,11 @@ func (b *Builder) rootDiskInitrd(ctx context.Context, r recipe, c component, rep
 
 // rootDiskInit is lkup's init with the order to boot from a disk.
 func rootDiskInit(arch string) (segment, error) {
-	program, err := embedded.Init(arch)
+	init, err := embedded.Init(arch)
 	if err != nil {
 		return segment{}, err
 	}
+	program := init.Bytes()
 	return segment{
 		key:  store.Key(format, "root disk init", string(program)),
 		what: "init of the root disk",

@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"go.yaml.in/yaml/v3"
@@ -227,13 +228,15 @@ func (d *decoder) document(content []byte) *yaml.Node {
 	return document.Content[0]
 }
 
-var yamlLine = regexp.MustCompile(`^yaml: (?:line (\d+): )?(.*)$`)
+var yamlLine = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^yaml: (?:line (\d+): )?(.*)$`)
+})
 
 // syntaxMistake takes the line out of the YAML library's message, which is
 // the only place where it stands.
 func syntaxMistake(file string, err error) Mistake {
 	line, text := 1, err.Error()
-	if match := yamlLine.FindStringSubmatch(text); match != nil {
+	if match := yamlLine().FindStringSubmatch(text); match != nil {
 		text = match[2]
 		if n, err := strconv.Atoi(match[1]); err == nil {
 			line = n

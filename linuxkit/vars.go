@@ -3,13 +3,16 @@ package linuxkit
 import (
 	"regexp"
 	"strings"
+	"sync"
 
 	"go.yaml.in/yaml/v3"
 )
 
 // variable is $${ (a literal "${"), ${NAME}, ${NAME:-default}, or a "${" that
 // is neither.
-var variable = regexp.MustCompile(`\$\$\{|\$\{([A-Za-z_][A-Za-z0-9_]*)(:-([^}]*))?\}|\$\{`)
+var variable = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`\$\$\{|\$\{([A-Za-z_][A-Za-z0-9_]*)(:-([^}]*))?\}|\$\{`)
+})
 
 // expand replaces the variables in a scalar. They are replaced in values,
 // after the YAML was read, so a value never changes the shape of the template
@@ -18,11 +21,11 @@ func (d *decoder) expand(node *yaml.Node) (text string, expanded bool) {
 	if !strings.Contains(node.Value, "${") {
 		return node.Value, false
 	}
-	text = variable.ReplaceAllStringFunc(node.Value, func(match string) string {
+	text = variable().ReplaceAllStringFunc(node.Value, func(match string) string {
 		if match == "$${" {
 			return "${"
 		}
-		parts := variable.FindStringSubmatch(match)
+		parts := variable().FindStringSubmatch(match)
 		name := parts[1]
 		if name == "" {
 			d.mistake(node, "%q begins no variable; write ${NAME}, or $${ for the characters themselves", match)

@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
@@ -22,8 +23,12 @@ const (
 func volumeDir(name string) string { return "containers/volumes/" + name }
 
 var (
-	volumeName = regexp.MustCompile(`^[a-z0-9_-]+$`)
-	platform   = regexp.MustCompile(`^linux/[a-z0-9]+(/[a-z0-9]+)?$`)
+	volumeName = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`^[a-z0-9_-]+$`)
+	})
+	platform = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`^linux/[a-z0-9]+(/[a-z0-9]+)?$`)
+	})
 )
 
 func (d *decoder) checkVolumes(volumes []volume) {
@@ -36,7 +41,7 @@ func (d *decoder) checkVolumes(volumes []volume) {
 		switch {
 		case v.Name == "":
 			d.report(v.At, "%s: name is missing", where)
-		case !volumeName.MatchString(v.Name):
+		case !volumeName().MatchString(v.Name):
 			d.report(v.At, "%s: name %q: use small letters, digits, dashes and underscores", where, v.Name)
 		case seen[v.Name]:
 			d.report(v.At, "two volumes are named %q", v.Name)
@@ -52,7 +57,7 @@ func (d *decoder) checkVolumes(volumes []volume) {
 			d.report(v.At, "%s: format %q is neither filesystem nor oci", where, v.Format)
 		}
 		for _, p := range given(v.Platforms) {
-			if !platform.MatchString(p) {
+			if !platform().MatchString(p) {
 				d.report(v.At, "%s: platform %q: write linux/amd64 or the like", where, p)
 			}
 		}

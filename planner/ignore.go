@@ -22,6 +22,11 @@ func unignored(want, have spec.VM) spec.VM {
 	if len(want.Lifecycle.IgnoreChanges) == 0 {
 		return want
 	}
+	return mixed(want, have)
+}
+
+// mixed stands apart from unignored, because its arguments move to the heap.
+func mixed(want, have spec.VM) spec.VM {
 	out := want
 	for attribute, adopt := range map[string]func(){
 		"name":    func() { out.Name = have.Name },

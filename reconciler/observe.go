@@ -22,36 +22,50 @@ const observers = 32
 
 // Observe asks the drivers what every recorded instance does now.
 func Observe(ctx context.Context, known state.State, paths layout.Stack, all map[string]drivers.Driver) (planner.Inventory, error) {
+	addresses := make(chan spec.Address, len(known.Instances))
+	for address := range known.Instances {
+		addresses <- address
+	}
+	close(addresses)
 	var mu sync.Mutex
 	now := make(planner.Inventory, len(known.Instances))
 	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(observers)
-	for address, instance := range known.Instances {
+	for range min(observers, len(known.Instances)) {
 		group.Go(func() error {
-			driver, found := all[instance.Driver]
-			if !found {
-				return fmt.Errorf("%s was made by driver %q, which this lkup does not have", address, instance.Driver)
+			for address := range addresses {
+				i, err := observe(ctx, known, known.Instances[address], paths, all)
+				if err != nil {
+					return err
+				}
+				mu.Lock()
+				now[address] = i
+				mu.Unlock()
 			}
-			m := Machine(instance, paths, known.Project)
-			status, err := driver.Status(ctx, m)
-			if err != nil {
-				return fmt.Errorf("observe %s: %w", address, err)
-			}
-			i := Observed(instance, status)
-			i.Sources = known.Sources[instance.Sources]
-			if i.Edited, err = state.Edited(paths, instance); err != nil {
-				return fmt.Errorf("observe %s: %w", address, err)
-			}
-			if i.Lost, err = lost(instance, m); err != nil {
-				return fmt.Errorf("observe %s: %w", address, err)
-			}
-			mu.Lock()
-			defer mu.Unlock()
-			now[address] = i
 			return nil
 		})
 	}
 	return now, group.Wait()
+}
+
+func observe(ctx context.Context, known state.State, instance state.Instance, paths layout.Stack, all map[string]drivers.Driver) (planner.Instance, error) {
+	driver, found := all[instance.Driver]
+	if !found {
+		return planner.Instance{}, fmt.Errorf("%s was made by driver %q, which this lkup does not have", instance.Address, instance.Driver)
+	}
+	m := Machine(instance, paths, known.Project)
+	status, err := driver.Status(ctx, m)
+	if err != nil {
+		return planner.Instance{}, fmt.Errorf("observe %s: %w", instance.Address, err)
+	}
+	i := Observed(instance, status)
+	i.Sources = known.Sources[instance.Sources]
+	if i.Edited, err = state.Edited(paths, instance); err != nil {
+		return planner.Instance{}, fmt.Errorf("observe %s: %w", instance.Address, err)
+	}
+	if i.Lost, err = lost(instance, m); err != nil {
+		return planner.Instance{}, fmt.Errorf("observe %s: %w", instance.Address, err)
+	}
+	return i, nil
 }
 
 // Observed is a recorded instance with what its driver says of it.

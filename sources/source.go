@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"regexp"
+	"sync"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
@@ -17,11 +18,13 @@ import (
 // digests are the same files for ever.
 type Digest string
 
-var digestForm = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
+var digestForm = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
+})
 
 // Valid reports whether d has the form of a digest. A digest from outside is
 // checked with it before it becomes part of a path.
-func (d Digest) Valid() bool { return digestForm.MatchString(string(d)) }
+func (d Digest) Valid() bool { return digestForm().MatchString(string(d)) }
 
 // Hex is the digest without its algorithm.
 func (d Digest) Hex() string { return string(d[len("sha256:"):]) }

@@ -78,8 +78,9 @@ func (c *claims) settle(rep *report) {
 	c.settleVolumes(rep)
 	slices.SortStableFunc(c.names, func(a, b nameClaim) int { return compareRanges(&a.at, &b.at) })
 	slices.SortStableFunc(c.ports, func(a, b claim) int { return compareRanges(&a.at, &b.at) })
-	taken := map[string]nameClaim{}
-	for _, n := range c.names {
+	taken := make(map[string]*nameClaim, len(c.names))
+	for i := range c.names {
+		n := &c.names[i]
 		if first, ok := taken[n.name]; ok {
 			rep.fail(n.at, "Duplicate hostname", "%s and %s (%s) would both be called %q. Give one of them another name: hostname = ...", n.vm, first.vm, place(first.at), n.name)
 			continue

@@ -1,7 +1,9 @@
 package spec
 
 import (
+	"math/big"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/hashicorp/hcl/v2"
@@ -130,7 +132,7 @@ func (i *instance) envElement(name string, v cty.Value, at hcl.Range, outer cty.
 		i.fail(at, "Invalid env name", "%q cannot name an environment variable: those are letters, digits and _, not starting with a digit.%s", name, envOffer(name))
 		return
 	}
-	v, err := convert.Convert(v, cty.String)
+	v, err := textOf(v)
 	if err != nil {
 		i.failed = true
 		i.fail(at, "Wrong type", "The value of %s must be a string: %s. Write, for example, jsonencode(...) around it.", name, err)
@@ -168,6 +170,17 @@ func (i *instance) envElement(name string, v cty.Value, at hcl.Range, outer cty.
 		i.vm.Env = map[string]string{}
 	}
 	i.vm.Env[name] = v.AsString()
+}
+
+// textOf is convert.Convert to a string, with a short way for small numbers:
+// count.index is in many values.
+func textOf(v cty.Value) (cty.Value, error) {
+	if !v.IsMarked() && v.IsKnown() && !v.IsNull() && v.Type() == cty.Number {
+		if n, accuracy := v.AsBigFloat().Int64(); accuracy == big.Exact {
+			return cty.StringVal(strconv.FormatInt(n, 10)), nil
+		}
+	}
+	return convert.Convert(v, cty.String)
 }
 
 // labels reads the labels, which a guest never sees.

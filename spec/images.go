@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/zclconf/go-cty/cty"
@@ -22,7 +23,9 @@ func imageValue(a Address) cty.Value {
 	return cty.ObjectVal(map[string]cty.Value{"address": cty.StringVal(string(a))})
 }
 
-var sha256Form = regexp.MustCompile(`^[0-9a-f]{64}$`)
+var sha256Form = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^[0-9a-f]{64}$`)
+})
 
 func (e *evaluator) image(n *node) {
 	f := e.fields(n)
@@ -32,7 +35,7 @@ func (e *evaluator) image(n *node) {
 	}
 	if sum, ok := f.text(n.block, "sha256"); ok {
 		img.SHA256 = strings.ToLower(strings.TrimPrefix(sum, "sha256:"))
-		if !sha256Form.MatchString(img.SHA256) {
+		if !sha256Form().MatchString(img.SHA256) {
 			f.wrong(n.block, "sha256", "Invalid checksum", "A SHA-256 is 64 hexadecimal characters, and this has %d. Write the first column of what `sha256sum FILE` prints.", len(img.SHA256))
 		}
 	}
@@ -150,12 +153,14 @@ func (e *evaluator) keepImage(n *node, f *fields, img Image) {
 	e.stack.Images[n.address()] = img
 }
 
-var schemeForm = regexp.MustCompile(`^([a-z][a-z0-9+-]*):(.+)$`)
+var schemeForm = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^([a-z][a-z0-9+-]*):(.+)$`)
+})
 
 // badSource says what is wrong with a ref, or "". schemes may be nil if they
 // are not known.
 func badSource(ref string, schemes []string) string {
-	m := schemeForm.FindStringSubmatch(ref)
+	m := schemeForm().FindStringSubmatch(ref)
 	switch {
 	case strings.ContainsFunc(ref, func(r rune) bool { return r < ' ' || r == 0x7f }):
 		return "It contains a control character. Write it on one line."
@@ -220,13 +225,15 @@ func (e *evaluator) similarFile(name string) string {
 // the user's settings; NAME.yml has the name NAME.
 const TemplateDir = "templates"
 
-var templateName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]*$`)
+var templateName = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]*$`)
+})
 
 // TemplateName is the name that a file of a template folder gives its
 // template. ok is false for other files.
 func TemplateName(file string) (name string, ok bool) {
 	name, ok = strings.CutSuffix(file, ".yml")
-	return name, ok && templateName.MatchString(name)
+	return name, ok && templateName().MatchString(name)
 }
 
 // TemplatesIn lists the names of the templates in a folder, sorted. A folder
@@ -264,7 +271,7 @@ func (e *evaluator) templateNamed(name string) (t Template, detail string) {
 	if t, ok := FindTemplate(name, project, e.in.UserTemplates, e.in.Builtins); ok {
 		return t, ""
 	}
-	if !templateName.MatchString(name) {
+	if !templateName().MatchString(name) {
 		return t, fmt.Sprintf("%q is no name of a template: a name has letters, digits, _ and -. For a path, write: file = %q", name, name)
 	}
 	file := path.Join(TemplateDir, name+".yml")
@@ -332,7 +339,7 @@ func (e *evaluator) shorthand(text string, at hcl.Range) (Address, string) {
 			return "", detail
 		}
 		img.Source, img.Template = "", &t
-	} else if !schemeForm.MatchString(text) && (strings.HasSuffix(text, ".yml") || strings.HasSuffix(text, ".yaml")) {
+	} else if !schemeForm().MatchString(text) && (strings.HasSuffix(text, ".yml") || strings.HasSuffix(text, ".yaml")) {
 		clean, detail := e.templateFile(text)
 		if detail != "" {
 			return "", detail

@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -18,7 +19,9 @@ var unitBytes = map[string]float64{
 	"t": 1 << 40, "tb": 1 << 40, "tib": 1 << 40,
 }
 
-var sizeForm = regexp.MustCompile(`^([0-9]+(?:\.[0-9]+)?) *([A-Za-z]*)$`)
+var sizeForm = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^([0-9]+(?:\.[0-9]+)?) *([A-Za-z]*)$`)
+})
 
 const (
 	leastMemory = 32      // MiB; no Linux boots in less
@@ -38,7 +41,7 @@ func parseMemory(text string) (mib int, problem string) {
 
 // parseSize reads a size of at least some MiB, or says what to type instead.
 func parseSize(text string, least int) (mib int, problem string) {
-	m := sizeForm.FindStringSubmatch(text)
+	m := sizeForm().FindStringSubmatch(text)
 	if m == nil {
 		return 0, `Write a number and a unit, such as "512MiB" or "2GiB".`
 	}
@@ -72,7 +75,7 @@ func parseSize(text string, least int) (mib int, problem string) {
 // parseDuration reads "60s" or "1m30s", or says what to type
 // instead.
 func parseDuration(text string) (d time.Duration, problem string) {
-	if m := sizeForm.FindStringSubmatch(text); m != nil && m[2] == "" {
+	if m := sizeForm().FindStringSubmatch(text); m != nil && m[2] == "" {
 		return 0, fmt.Sprintf(`The unit is missing. Write "%ss".`, text)
 	}
 	d, err := time.ParseDuration(strings.ReplaceAll(text, " ", ""))

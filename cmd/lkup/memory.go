@@ -1,44 +1,35 @@
 package main
 
 import (
+	"math"
 	"os"
 	"runtime"
 	"runtime/debug"
-	"runtime/metrics"
 )
 
-// How far the heap may grow beyond what lives before it is collected, in
-// percent: far while it is small, because lkup is short-lived and a plan of a
-// thousand machines is a fifth faster for it; little once it is not, so that a
-// plan of ten thousand stays below 100 MiB.
 const (
-	smallGrowth = 400
-	largeGrowth = 60
-	large       = 12 << 20 // bytes that live
+	// untouched is how much memory a command may have before any is collected,
+	// in bytes. Commands are short-lived: most, and a plan of a thousand
+	// machines, end below it.
+	untouched = 48 << 20
+	// growth is how far the heap may grow after that beyond what lives before
+	// it is collected again, in percent: little, so that a plan of ten thousand
+	// machines stays below 100 MiB.
+	growth = 60
 )
 
-// tuneMemory sets the growth, unless GOGC does.
+// tuneMemory is for commands that end soon; GOGC overrides it.
 func tuneMemory() {
 	if os.Getenv("GOGC") != "" {
 		return
 	}
-	debug.SetGCPercent(smallGrowth)
-	afterCollection(func() bool {
-		live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
-		metrics.Read(live)
-		if live[0].Value.Uint64() < large {
-			return true
-		}
-		debug.SetGCPercent(largeGrowth)
-		return false
-	})
+	debug.SetGCPercent(-1)
+	debug.SetMemoryLimit(untouched)
+	runtime.AddCleanup(new([16]byte), func(struct{}) { steadyMemory() }, struct{}{})
 }
 
-// afterCollection calls f after each garbage collection, as long as it says so.
-func afterCollection(f func() (again bool)) {
-	runtime.AddCleanup(new([16]byte), func(struct{}) {
-		if f() {
-			afterCollection(f)
-		}
-	}, struct{}{})
+// steadyMemory is for commands that stay.
+func steadyMemory() {
+	debug.SetGCPercent(growth)
+	debug.SetMemoryLimit(math.MaxInt64)
 }

@@ -72,12 +72,16 @@ func (c *planCmd) Run(call *call) error {
 	if err := c.check(); err != nil {
 		return err
 	}
+	var seen *ahead
+	if c.Out == "" {
+		seen = lookAhead(call.ctx, call.Host, c.stackFlags)
+	}
 	p, err := openProject(call.Host, c.stackFlags)
 	if err != nil {
 		return err
 	}
 	defer p.close()
-	decide := decider{host: call.Host, project: p, choice: c.choiceFlags, offline: c.Offline}
+	decide := decider{host: call.Host, project: p, ahead: seen, choice: c.choiceFlags, offline: c.Offline}
 	if c.Out != "" {
 		// A saved plan leaves nothing open: the auto ports are chosen now.
 		store, err := lockStack(call, p.paths, p.stack.Name, p.dir, "plan", c.lockFlags)
@@ -123,6 +127,7 @@ func (c *planCmd) show(call *call, plan *planner.Plan) error {
 type decider struct {
 	host    Host
 	project *project
+	ahead   *ahead       // nil where the state may be changing
 	store   *state.Store // locked, when choices may be recorded; else nil
 	choice  choiceFlags
 	restart []spec.Address // to be restarted, changed or not
@@ -190,7 +195,10 @@ func (d decider) run(ctx context.Context) (*decision, error) {
 func (d decider) look(ctx context.Context, images *imageSources, known state.State) (pinned resolved, now planner.Inventory, err error) {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() (err error) {
-		now, err = reconciler.Observe(ctx, known, d.project.paths, allDrivers(d.host))
+		var there bool
+		if _, now, there = d.ahead.of(d.project.paths); !there {
+			now, err = reconciler.Observe(ctx, known, d.project.paths, allDrivers(d.host))
+		}
 		return err
 	})
 	if !d.choice.Destroy && !d.choice.RefreshOnly {
@@ -212,9 +220,12 @@ func (d decider) look(ctx context.Context, images *imageSources, known state.Sta
 func (d decider) choose(ctx context.Context) (state.State, error) {
 	p := d.project
 	if d.store == nil {
-		known, err := state.Read(p.paths)
-		if err != nil {
-			return state.State{}, err
+		known, _, there := d.ahead.of(p.paths)
+		if !there {
+			var err error
+			if known, err = state.Read(p.paths); err != nil {
+				return state.State{}, err
+			}
 		}
 		if facts := reconciler.Facts(known, p.stack.Moved); len(facts.HostPorts) > 0 {
 			return known, p.evaluate(facts, false)

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"os/signal"
+	"reflect"
 	"strings"
 	"syscall"
 
@@ -62,6 +64,20 @@ type cli struct {
 	Version    versionCmd     `cmd:"" help:"Print lkup's version."`
 }
 
+// grammar is what kong is to know: the one command, where the first argument is
+// the name of one. To build all of them takes longer than most commands do.
+func grammar(args []string) any {
+	all := reflect.TypeFor[cli]()
+	for n := range all.NumField() {
+		field := all.Field(n)
+		name := cmp.Or(field.Tag.Get("name"), strings.ToLower(field.Name))
+		if len(args) > 0 && args[0] == name {
+			return reflect.New(reflect.StructOf([]reflect.StructField{field})).Interface()
+		}
+	}
+	return new(cli)
+}
+
 // exitError ends the run with a status and without another word.
 type exitError int
 
@@ -74,9 +90,8 @@ func (e usageError) Error() string { return e.message }
 
 // run is lkup without the process around it.
 func run(args []string, host Host) int {
-	var c cli
 	exited := -1
-	parser, err := kong.New(&c,
+	parser, err := kong.New(grammar(args),
 		kong.Name("lkup"),
 		kong.Description("Compose for virtual machines: plan, apply, and prove that they are ready."),
 		kong.UsageOnError(),

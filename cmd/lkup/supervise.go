@@ -153,6 +153,7 @@ func spawnSupervisor(host Host, paths layout.Stack, o order) error {
 // Run watches until nothing needs it any more. It may be killed at any time:
 // the machines run on, and the next command starts it anew.
 func (c *superviseCmd) Run(call *call) error {
+	steadyMemory()
 	var o order
 	if err := json.NewDecoder(io.LimitReader(call.In, 1<<20)).Decode(&o); err != nil {
 		return fmt.Errorf("lkup starts this process itself, and tells it what to do: %w", err)

@@ -34,6 +34,7 @@ type watchCmd struct {
 // Run applies the stack and follows its files until Ctrl-C. An error of one
 // round is shown, and the next change is waited for. The machines stay.
 func (c *watchCmd) Run(call *call) error {
+	steadyMemory()
 	dir, _, err := c.project()
 	if err != nil {
 		return err

@@ -210,15 +210,17 @@ func shareArgs(shares []drivers.Share) []string {
 // escape doubles commas, which separate options.
 func escape(value string) string { return strings.ReplaceAll(value, ",", ",,") }
 
-// Paths of a machine.
+// Paths of a machine. Its directories are clean.
 
-func monitorPath(m drivers.Machine) string { return filepath.Join(m.RunDir, "qmp") }
+const separator = string(filepath.Separator)
+
+func monitorPath(m drivers.Machine) string { return m.RunDir + separator + "qmp" }
 func consolePath(m drivers.Machine) string { return filepath.Join(m.RunDir, "console") }
 func consoleLog(m drivers.Machine) string  { return filepath.Join(m.Dir, drivers.ConsoleLog) }
-func createdPath(m drivers.Machine) string { return filepath.Join(m.Dir, "created") }
-func runPath(m drivers.Machine) string     { return filepath.Join(m.Dir, "run.json") }
-func pidPath(m drivers.Machine) string     { return filepath.Join(m.Dir, "qemu.pid") }
-func lockPath(m drivers.Machine) string    { return filepath.Join(m.Dir, "run.lock") }
+func createdPath(m drivers.Machine) string { return m.Dir + separator + "created" }
+func runPath(m drivers.Machine) string     { return m.Dir + separator + "run.json" }
+func pidPath(m drivers.Machine) string     { return m.Dir + separator + "qemu.pid" }
+func lockPath(m drivers.Machine) string    { return m.Dir + separator + "run.lock" }
 func sayingsPath(m drivers.Machine) string { return filepath.Join(m.Dir, "qemu.log") }
 
 // overlayPath is the machine's own layer over a shared disk image.

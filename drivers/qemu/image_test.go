@@ -12,6 +12,7 @@ import (
 
 	"github.com/lkup/lkup/drivers"
 	"github.com/lkup/lkup/guest"
+	"github.com/lkup/lkup/guest/embedded"
 	"github.com/lkup/lkup/linuxkit"
 	"github.com/lkup/lkup/sources"
 	"github.com/lkup/lkup/sources/apt"
@@ -60,8 +61,11 @@ func build(dir string) (drivers.Boot, error) {
 		Arch:    runtime.GOARCH,
 		Components: map[string]sources.Components{
 			"builtin": builtin.Components{
-				Store:  images,
-				Init:   func(string) ([]byte, error) { return os.ReadFile(filepath.Join(dir, "init")) },
+				Store: images,
+				Init: func(string) (embedded.Program, error) {
+					program, err := os.ReadFile(filepath.Join(dir, "init"))
+					return embedded.Of(program), err
+				},
 				Kernel: packages.Kernel(guest.Modules()),
 			},
 		},

@@ -76,13 +76,13 @@ func (s Stack) SupervisorLock() string { return filepath.Join(s.Run, "supervisor
 func (s Stack) SupervisorLog() string { return filepath.Join(s.Dir, "supervisor.log") }
 
 // Instances is the folder that holds one folder per instance.
-func (s Stack) Instances() string { return filepath.Join(s.Dir, "instances") }
+func (s Stack) Instances() string { return below(s.Dir, "instances") }
 
 // Instance is the directory of one instance.
-func (s Stack) Instance(id string) string { return filepath.Join(s.Instances(), id) }
+func (s Stack) Instance(id string) string { return below(s.Instances(), id) }
 
 // Manifest describes an instance from within its own directory.
-func (s Stack) Manifest(id string) string { return filepath.Join(s.Instance(id), "manifest.json") }
+func (s Stack) Manifest(id string) string { return below(s.Instance(id), "manifest.json") }
 
 // Backups is where copies of the state lie that lkup state made.
 func (s Stack) Backups() string { return filepath.Join(s.Dir, "backups") }
@@ -97,4 +97,8 @@ func (s Stack) Volumes() string { return filepath.Join(s.Dir, "volumes") }
 func (s Stack) Volume(id string) string { return filepath.Join(s.Volumes(), id) }
 
 // RunDir is where an instance's sockets lie.
-func (s Stack) RunDir(id string) string { return filepath.Join(s.Run, id) }
+func (s Stack) RunDir(id string) string { return below(s.Run, id) }
+
+// below is filepath.Join of what is clean already: a plan asks for some paths of
+// each of a thousand machines.
+func below(dir, name string) string { return dir + string(filepath.Separator) + name }

@@ -49,7 +49,7 @@ func (s *Store) AddGeneration(g Generation) error {
 		return err
 	}
 	now := s.State().Generation()
-	g.FormatVersion, g.Number = FormatVersion, 1
+	g.FormatVersion, g.Number = recordFormat, 1
 	if len(numbers) > 0 {
 		g.Number = numbers[len(numbers)-1] + 1
 	}
@@ -67,7 +67,7 @@ func (s *Store) AddGeneration(g Generation) error {
 // Generation is what the state would be recorded as now, without a number.
 func (s State) Generation() Generation {
 	g := Generation{
-		FormatVersion: FormatVersion, Volumes: s.Volumes, Outputs: s.Outputs, Sensitive: s.Sensitive,
+		FormatVersion: recordFormat, Volumes: s.Volumes, Outputs: s.Outputs, Sensitive: s.Sensitive,
 		Members: make(map[spec.Address]Member, len(s.Instances)),
 	}
 	for a, i := range s.Instances {
@@ -143,8 +143,8 @@ func ReadGeneration(paths layout.Stack, number int) (Generation, error) {
 	if err := json.Unmarshal(content, &g); err != nil || g.FormatVersion < 1 || g.Number != number {
 		return Generation{}, fmt.Errorf("generation %d is damaged: %s", number, path)
 	}
-	if g.FormatVersion > FormatVersion {
-		return Generation{}, fmt.Errorf("generation %d was written by a newer lkup (format %d, this one knows %d); update lkup", number, g.FormatVersion, FormatVersion)
+	if g.FormatVersion > recordFormat {
+		return Generation{}, fmt.Errorf("generation %d was written by a newer lkup (format %d, this one knows %d); update lkup", number, g.FormatVersion, recordFormat)
 	}
 	return g, nil
 }

@@ -9,8 +9,6 @@ import (
 	"path/filepath"
 	"strings"
 
-	jsonv1 "github.com/go-json-experiment/json/v1"
-
 	"github.com/lkup/lkup/internal/layout"
 )
 
@@ -27,28 +25,6 @@ func Read(paths layout.Stack) (State, error) {
 	return decode(paths.StateFile(), content)
 }
 
-// decode reads a state. The decoder is the mirror of the standard library's
-// next one, with the meaning of this one: a state of many machines is most of
-// what a plan reads.
-func decode(path string, content []byte) (State, error) {
-	var s State
-	err := jsonv1.Unmarshal(content, &s)
-	if err == nil && s.FormatVersion >= 1 && s.FormatVersion <= FormatVersion {
-		return s, nil
-	}
-	var head struct {
-		FormatVersion int `json:"format_version"`
-	}
-	if json.Unmarshal(content, &head) == nil && head.FormatVersion > FormatVersion {
-		return State{}, fmt.Errorf("the state %s was written by a newer lkup (format %d, this one knows %d); update lkup", path, head.FormatVersion, FormatVersion)
-	}
-	detail := ""
-	if err != nil && head.FormatVersion >= 1 {
-		detail = fmt.Sprintf(" (%s)", err)
-	}
-	return State{}, fmt.Errorf("the state %s is damaged%s; to make it anew from what the machines say of themselves, type: lkup state rebuild (the one before it is %s.backup)", path, detail, path)
-}
-
 // ReadManifest gives the instance that a directory describes itself as.
 func ReadManifest(dir string) (Instance, error) {
 	path := filepath.Join(dir, "manifest.json")
@@ -60,8 +36,8 @@ func ReadManifest(dir string) (Instance, error) {
 	if err := json.Unmarshal(content, &i); err != nil || i.FormatVersion < 1 || !validID(i.ID) {
 		return Instance{}, fmt.Errorf("%s is damaged: it describes no VM", path)
 	}
-	if i.FormatVersion > FormatVersion {
-		return Instance{}, fmt.Errorf("%s was written by a newer lkup (format %d, this one knows %d); update lkup", path, i.FormatVersion, FormatVersion)
+	if i.FormatVersion > recordFormat {
+		return Instance{}, fmt.Errorf("%s was written by a newer lkup (format %d, this one knows %d); update lkup", path, i.FormatVersion, recordFormat)
 	}
 	return i, nil
 }

@@ -116,7 +116,7 @@ func (s *State) rebuildVolumes(paths layout.Stack) error {
 			return err
 		}
 		var v Volume
-		if err := json.Unmarshal(content, &v); err != nil || v.ID != dir.Name() || v.FormatVersion > FormatVersion {
+		if err := json.Unmarshal(content, &v); err != nil || v.ID != dir.Name() || v.FormatVersion > recordFormat {
 			return fmt.Errorf("%s is damaged, or of a newer lkup: it describes no volume that this one knows", path)
 		}
 		if other, twice := s.Volumes[v.Address]; !twice || v.CreatedAt.After(other.CreatedAt) {

@@ -15,9 +15,12 @@ import (
 	"github.com/lkup/lkup/spec"
 )
 
-// FormatVersion is the newest format of records that this package reads, and
+// FormatVersion is the newest format of state.json that this package reads, and
 // the one it writes.
-const FormatVersion = 1
+const FormatVersion = 2
+
+// recordFormat is the same of manifests and generations.
+const recordFormat = 1
 
 // State is everything remembered of one stack.
 type State struct {
@@ -92,6 +95,10 @@ type Instance struct {
 	// Manifest is the SHA-256 of the manifest as lkup wrote it, in hex. It
 	// stands only in the state.
 	Manifest string `json:"manifest_sha256,omitempty"`
+	// ManifestSize and ManifestTime, in bytes and nanoseconds since 1970, spare
+	// reading a manifest that nobody touched. They too stand only in the state.
+	ManifestSize int64 `json:"manifest_size,omitempty"`
+	ManifestTime int64 `json:"manifest_mtime,omitempty"`
 	// Created says that the driver finished creating it.
 	Created bool `json:"created"`
 	// Proven names the process that was seen ready; zero if none was.

@@ -169,8 +169,9 @@ func (s *State) put(i Instance) {
 // the record as the state has it.
 func (s *Store) writeManifest(i Instance) (Instance, error) {
 	s.mu.Lock()
-	i.FormatVersion, i.Stack, i.Project, i.Lineage, i.Manifest = FormatVersion, s.state.Stack, s.state.Project, s.state.Lineage, ""
+	i.FormatVersion, i.Stack, i.Project, i.Lineage = recordFormat, s.state.Stack, s.state.Project, s.state.Lineage
 	s.mu.Unlock()
+	i.Manifest, i.ManifestSize, i.ManifestTime = "", 0, 0
 	content, err := json.MarshalIndent(i, "", "  ")
 	if err != nil {
 		return i, err
@@ -179,8 +180,16 @@ func (s *Store) writeManifest(i Instance) (Instance, error) {
 	if err := makeDir(s.paths.Instance(i.ID)); err != nil {
 		return i, err
 	}
-	i.Manifest = sum(content)
-	return i, WriteFile(s.paths.Manifest(i.ID), content, 0o600)
+	path := s.paths.Manifest(i.ID)
+	if err := WriteFile(path, content, 0o600); err != nil {
+		return i, err
+	}
+	written, err := os.Stat(path)
+	if err != nil {
+		return i, err
+	}
+	i.Manifest, i.ManifestSize, i.ManifestTime = sum(content), written.Size(), written.ModTime().UnixNano()
+	return i, nil
 }
 
 // sum identifies what a manifest says.
@@ -194,7 +203,12 @@ func Edited(paths layout.Stack, i Instance) (bool, error) {
 	if i.Manifest == "" {
 		return false, nil // written by an lkup that did not note it
 	}
-	content, err := os.ReadFile(paths.Manifest(i.ID))
+	path := paths.Manifest(i.ID)
+	now, err := os.Lstat(path)
+	if err == nil && now.Size() == i.ManifestSize && now.ModTime().UnixNano() == i.ManifestTime {
+		return false, nil
+	}
+	content, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return true, nil
 	}
@@ -278,7 +292,7 @@ func (s *State) putVolume(v Volume) {
 // writeVolume writes a volume's record into its own directory.
 func (s *Store) writeVolume(v Volume) (Volume, error) {
 	s.mu.Lock()
-	v.FormatVersion, v.Stack, v.Project, v.Lineage = FormatVersion, s.state.Stack, s.state.Project, s.state.Lineage
+	v.FormatVersion, v.Stack, v.Project, v.Lineage = recordFormat, s.state.Stack, s.state.Project, s.state.Lineage
 	s.mu.Unlock()
 	content, err := json.MarshalIndent(v, "", "  ")
 	if err != nil {
@@ -478,10 +492,10 @@ func (s *Store) writeLocked() {
 	s.writing = true
 	upTo := s.wanted
 	s.state.Serial++
-	content, err := json.MarshalIndent(s.state, "", "  ")
+	content, err := encode(s.state)
 	s.mu.Unlock()
 	if err == nil {
-		err = s.write(append(content, '\n'))
+		err = s.write(content)
 	}
 	s.mu.Lock()
 	s.writing, s.done, s.lastErr = false, upTo, err

@@ -3,15 +3,18 @@ package view
 import (
 	"regexp"
 	"strings"
+	"sync"
 )
 
 // sequence matches what a terminal would take as one instruction: CSI, the
 // strings OSC, DCS, SOS, PM and APC up to their end or the line's, and the
 // short ones; each also by the one-character form of its beginning.
-var sequence = regexp.MustCompile(
-	`(?:\x1b\[|\x{9b})[0-?]*[ -/]*[@-~]?` +
-		`|(?:\x1b[\]PX^_]|[\x{9d}\x{90}\x{98}\x{9e}\x{9f}])[^\x07\x1b\x{9c}\n]*(?:\x07|\x1b\\|\x{9c})?` +
-		`|\x1b[ -/]*[0-~]`)
+var sequence = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(
+		`(?:\x1b\[|\x{9b})[0-?]*[ -/]*[@-~]?` +
+			`|(?:\x1b[\]PX^_]|[\x{9d}\x{90}\x{98}\x{9e}\x{9f}])[^\x07\x1b\x{9c}\n]*(?:\x07|\x1b\\|\x{9c})?` +
+			`|\x1b[ -/]*[0-~]`)
+})
 
 // Clean makes text from a guest, or from anybody, harmless on a terminal: it
 // drops escape sequences, ends lines with \n alone, and shows what other
@@ -22,7 +25,7 @@ func Clean(text string) string {
 		return text
 	}
 	text = strings.ToValidUTF8(text, "\uFFFD")
-	text = sequence.ReplaceAllString(text, "")
+	text = sequence().ReplaceAllString(text, "")
 	for strings.Contains(text, "\r\n") { // consoles write \r\r\n too
 		text = strings.ReplaceAll(text, "\r\n", "\n")
 	}

@@ -5,6 +5,7 @@ import (
 	"io"
 	"regexp"
 	"strings"
+	"sync"
 
 	"github.com/hashicorp/hcl/v2"
 )
@@ -39,14 +40,16 @@ func diagnosticText(style Style, files map[string]*hcl.File, d *hcl.Diagnostic) 
 }
 
 // ownColors are the sequences that HCL writes.
-var ownColors = regexp.MustCompile(`\x1b\[(?:0|31|33|1;4)m`)
+var ownColors = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`\x1b\[(?:0|31|33|1;4)m`)
+})
 
 // cleanButColors cleans the stack file's lines in a diagnostic, and leaves the
 // marks that HCL put into them.
 func cleanButColors(text string) string {
 	var b strings.Builder
 	from := 0
-	for _, at := range ownColors.FindAllStringIndex(text, -1) {
+	for _, at := range ownColors().FindAllStringIndex(text, -1) {
 		b.WriteString(Clean(text[from:at[0]]))
 		b.WriteString(text[at[0]:at[1]])
 		from = at[1]

@@ -19,6 +19,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -203,7 +204,9 @@ func (c *Components) download(ctx context.Context, ref, arch string, m manifest,
 }
 
 // packageName is Debian's form of a package name, with an optional version.
-var packageName = regexp.MustCompile(`^[a-z0-9][a-z0-9+.-]+(=[A-Za-z0-9.+:~-]+)?$`)
+var packageName = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^[a-z0-9][a-z0-9+.-]+(=[A-Za-z0-9.+:~-]+)?$`)
+})
 
 // parseRef splits "apt:a,b=1.0" into names, sorted, because their order means
 // nothing. It also keeps options of apt out of refs.
@@ -215,7 +218,7 @@ func parseRef(ref string) ([]string, error) {
 	names := strings.Split(list, ",")
 	for i, name := range names {
 		names[i] = strings.TrimSpace(name)
-		if !packageName.MatchString(names[i]) {
+		if !packageName().MatchString(names[i]) {
 			return nil, fmt.Errorf("%q in %q is not a package name; write apt:PACKAGE or apt:PACKAGE,PACKAGE", name, ref)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/lkup/lkup/sources"
 	"github.com/lkup/lkup/sources/store"
@@ -53,7 +54,9 @@ func writeApplets(w *tar.Writer, applets []string) error {
 	return nil
 }
 
-var appletName = regexp.MustCompile(`^[a-z0-9\[][a-z0-9_.+\[-]*$`)
+var appletName = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^[a-z0-9\[][a-z0-9_.+\[-]*$`)
+})
 
 // applets reads the names out of the binary, so that no code of a guest's
 // architecture has to run here. Busybox keeps them in one table of strings,
@@ -70,7 +73,7 @@ func applets(binary []byte) ([]string, error) {
 			break
 		}
 		name := string(rest[:end])
-		if !appletName.MatchString(name) || len(names) > 0 && name <= names[len(names)-1] {
+		if !appletName().MatchString(name) || len(names) > 0 && name <= names[len(names)-1] {
 			break
 		}
 		names, rest = append(names, name), rest[end+1:]

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/lkup/lkup/sources"
@@ -250,7 +251,9 @@ func lastLines(text string, n int) string {
 
 // uriLine is a line of apt-get --print-uris:
 // 'http://.../x_1%3a2_amd64.deb' x_1%3a2_amd64.deb 92060 SHA256:3d3f...
-var uriLine = regexp.MustCompile(`^'[^']*' (\S+)_(\S+)_(\S+)\.deb (\d+) SHA256:([0-9a-f]{64})$`)
+var uriLine = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^'[^']*' (\S+)_(\S+)_(\S+)\.deb (\d+) SHA256:([0-9a-f]{64})$`)
+})
 
 func parseURIs(out []byte) ([]Package, error) {
 	var packages []Package
@@ -259,7 +262,7 @@ func parseURIs(out []byte) ([]Package, error) {
 		if line == "" {
 			continue
 		}
-		match := uriLine.FindStringSubmatch(line)
+		match := uriLine().FindStringSubmatch(line)
 		if match == nil {
 			return nil, fmt.Errorf("apt-get --print-uris: cannot read the line %q", line)
 		}

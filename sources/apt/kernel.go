@@ -13,6 +13,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
@@ -44,7 +45,9 @@ func (c *Components) Kernel(modules []string) *Kernel {
 
 // kernelParts are the packages that hold the kernel and the modules that
 // matter to a virtual machine, on Debian and Ubuntu.
-var kernelParts = regexp.MustCompile(`^linux-(image|modules)-[0-9]`)
+var kernelParts = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^linux-(image|modules)-[0-9]`)
+})
 
 // metaPackages name the newest kernel. Debian's comes first; -cloud and the
 // like are smaller but lack 9p, and so shares.
@@ -74,7 +77,7 @@ func (k *Kernel) packages(ctx context.Context, arch string) ([]Package, error) {
 			problems = append(problems, err)
 			continue
 		}
-		parts := slices.DeleteFunc(packages, func(p Package) bool { return !kernelParts.MatchString(p.Name) })
+		parts := slices.DeleteFunc(packages, func(p Package) bool { return !kernelParts().MatchString(p.Name) })
 		if len(parts) > 0 {
 			return parts, nil
 		}

@@ -12,6 +12,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"golang.org/x/sync/errgroup"
 
@@ -102,16 +103,18 @@ func mergedPath(name string) string {
 // unneeded are files that no guest needs to run: they would only make its
 // boot slower. The last line is large programs for those who work on gcc and
 // on Docker's networks.
-var unneeded = regexp.MustCompile(`^usr/share/(doc|doc-base|man|info|locale|lintian|bug|bash-completion|apport|reportbug)(/|$)` +
-	`|^usr/lib/[^/]+/gconv(/|$)` +
-	`|^usr/bin/([^/]*lto-dump(-[0-9]+)?|dnet)$|^usr/sbin/ovrouter$`)
+var unneeded = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^usr/share/(doc|doc-base|man|info|locale|lintian|bug|bash-completion|apport|reportbug)(/|$)` +
+		`|^usr/lib/[^/]+/gconv(/|$)` +
+		`|^usr/bin/([^/]*lto-dump(-[0-9]+)?|dnet)$|^usr/sbin/ovrouter$`)
+})
 
 // writePackage writes the files of a package.
 func (c *Components) writePackage(ctx context.Context, w *tar.Writer, p Package) error {
 	seen := map[string]bool{}
 	return c.readPackage(ctx, p, func(header *tar.Header, content io.Reader) error {
 		name := header.Name
-		if name == "" || unneeded.MatchString(name) || seen[name] {
+		if name == "" || unneeded().MatchString(name) || seen[name] {
 			return nil
 		}
 		seen[name] = true

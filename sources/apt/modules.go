@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
@@ -37,18 +38,20 @@ type moduleSet struct {
 	root        string
 }
 
-var moduleFile = regexp.MustCompile(`\.ko(\.xz|\.zst|\.gz)?$`)
+var moduleFile = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`\.ko(\.xz|\.zst|\.gz)?$`)
+})
 
 // moduleName is the name of a module by the kernel's rule: "-" is "_".
 func moduleName(file string) string {
-	name := moduleFile.ReplaceAllString(path.Base(file), "")
+	name := moduleFile().ReplaceAllString(path.Base(file), "")
 	return strings.ReplaceAll(name, "-", "_")
 }
 
 func (f kernelFiles) moduleSet(root string) (moduleSet, error) {
 	set := moduleSet{read: f.read, root: root, files: map[string]string{}, builtin: map[string]bool{}}
 	for _, file := range f.names {
-		if inside, ok := strings.CutPrefix(file, root); ok && moduleFile.MatchString(inside) {
+		if inside, ok := strings.CutPrefix(file, root); ok && moduleFile().MatchString(inside) {
 			set.files[moduleName(inside)] = inside
 		}
 	}

@@ -7,11 +7,11 @@ package builtin
 import (
 	"archive/tar"
 	"context"
-	"crypto/sha256"
 	"fmt"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
+	"github.com/lkup/lkup/guest/embedded"
 	"github.com/lkup/lkup/sources"
 	"github.com/lkup/lkup/sources/store"
 )
@@ -20,7 +20,7 @@ import (
 type Components struct {
 	Store *store.Store
 	// Init gives the program for an architecture; it is embedded in lkup.
-	Init func(arch string) ([]byte, error)
+	Init func(arch string) (embedded.Program, error)
 	// Kernel gives the kernel: the distribution's, on Debian and Ubuntu.
 	Kernel sources.Components
 	// ContainerKernel gives the same with more modules.
@@ -82,13 +82,12 @@ func unknown(ref string) error {
 	return fmt.Errorf("no component %q: there is %s, %s and %s", ref, refInit, refKernel, refContainerKernel)
 }
 
-func (c Components) program(arch string) ([]byte, sources.Digest, error) {
+func (c Components) program(arch string) (embedded.Program, sources.Digest, error) {
 	program, err := c.Init(arch)
 	if err != nil {
-		return nil, "", fmt.Errorf("%s: %w", refInit, err)
+		return program, "", fmt.Errorf("%s: %w", refInit, err)
 	}
-	sum := sha256.Sum256(program)
-	return program, store.Key(initFormat, arch, string(sum[:])), nil
+	return program, store.Key(initFormat, arch, string(program.SHA256[:])), nil
 }
 
 func (c Components) initImage(ctx context.Context, arch string, d sources.Digest) (v1.Image, error) {
@@ -102,7 +101,7 @@ func (c Components) initImage(ctx context.Context, arch string, d sources.Digest
 	layer := store.Key("layer", string(d))
 	return c.Store.BuildImage(ctx, d, arch, v1.Config{}, func() ([]sources.Digest, error) {
 		return []sources.Digest{layer}, c.Store.BuildLayer(ctx, layer, func(w *tar.Writer) error {
-			return writeInit(w, program)
+			return writeInit(w, program.Bytes())
 		})
 	})
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"testing"
 
+	"github.com/lkup/lkup/guest/embedded"
 	"github.com/lkup/lkup/sources"
 	"github.com/lkup/lkup/sources/builtin"
 	"github.com/lkup/lkup/sources/sourcetest"
@@ -17,11 +18,11 @@ func components(t *testing.T, program string) builtin.Components {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return builtin.Components{Store: s, Init: func(arch string) ([]byte, error) {
+	return builtin.Components{Store: s, Init: func(arch string) (embedded.Program, error) {
 		if arch != "amd64" {
-			return nil, errors.New("build it with: make build")
+			return embedded.Program{}, errors.New("build it with: make build")
 		}
-		return []byte(program), nil
+		return embedded.Of([]byte(program)), nil
 	}}
 }
 

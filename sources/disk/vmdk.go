@@ -8,6 +8,7 @@ import (
 	"io"
 	"regexp"
 	"strings"
+	"sync"
 )
 
 // Parts of a VMDK's sparse extent (VMware's Virtual Disk Format 5.0).
@@ -119,11 +120,17 @@ func (s sparse) checkDirectory(size int64) error {
 
 // extentLine is a line of the description that names a part of the disk:
 // RW 4192256 SPARSE "disk.vmdk"
-var extentLine = regexp.MustCompile(`(?mi)^\s*(?:RW|RDONLY|NOACCESS)\s+(\d+)\s+(\w+)(?:\s+"([^"\n]*)")?`)
+var extentLine = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`(?mi)^\s*(?:RW|RDONLY|NOACCESS)\s+(\d+)\s+(\w+)(?:\s+"([^"\n]*)")?`)
+})
 
-var createType = regexp.MustCompile(`(?mi)^\s*createType\s*=\s*"?([^"\s]*)"?`)
+var createType = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`(?mi)^\s*createType\s*=\s*"?([^"\s]*)"?`)
+})
 
-var parentID = regexp.MustCompile(`(?mi)^\s*parentCID\s*=\s*"?([^"\s]*)"?`)
+var parentID = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`(?mi)^\s*parentCID\s*=\s*"?([^"\s]*)"?`)
+})
 
 var errPart = errors.New("it is only one part of a VMDK disk in several files; join them: qemu-img convert -O qcow2 DESCRIPTION.vmdk OUT")
 
@@ -152,17 +159,17 @@ func checkDescription(text string) error {
 	if strings.Contains(strings.ToLower(text), "parentfilenamehint") {
 		return errors.New("it has a parent in another file; flatten it: qemu-img convert -O qcow2 IN OUT")
 	}
-	if id := parentID.FindStringSubmatch(text); id != nil && !strings.EqualFold(id[1], "ffffffff") {
+	if id := parentID().FindStringSubmatch(text); id != nil && !strings.EqualFold(id[1], "ffffffff") {
 		return errors.New("it is the difference to another disk, which is not here; flatten it: qemu-img convert -O qcow2 IN OUT")
 	}
-	kind := createType.FindStringSubmatch(text)
+	kind := createType().FindStringSubmatch(text)
 	if kind == nil {
 		return absurd("a VMDK description without createType")
 	}
 	if kind[1] != "monolithicSparse" && kind[1] != "streamOptimized" {
 		return fmt.Errorf("it is VMDK of the kind %q, whose data lies in other files; convert it where they are: qemu-img convert -O qcow2 IN OUT", kind[1])
 	}
-	extents := extentLine.FindAllStringSubmatch(text, -1)
+	extents := extentLine().FindAllStringSubmatch(text, -1)
 	if len(extents) != 1 {
 		return fmt.Errorf("it has %d extents instead of one, in other files; convert it where they are: qemu-img convert -O qcow2 IN OUT", len(extents))
 	}

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"regexp"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/lkup/lkup/sources"
@@ -106,12 +107,14 @@ func (c *Client) limit(r Request) int64 {
 	return c.settings.MaxSize
 }
 
-var contentRange = regexp.MustCompile(`^bytes (?:(\d+)-(\d+)|\*)/(\d+|\*)$`)
+var contentRange = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^bytes (?:(\d+)-(\d+)|\*)/(\d+|\*)$`)
+})
 
 // continued checks an answer that claims to go on where the part ends. A part
 // that does not fit is given up.
 func continued(p *part, response *http.Response) error {
-	m := contentRange.FindStringSubmatch(response.Header.Get("Content-Range"))
+	m := contentRange().FindStringSubmatch(response.Header.Get("Content-Range"))
 	now := validatorOf(response.Header)
 	fits := m != nil && m[1] == strconv.FormatInt(p.size, 10) &&
 		(p.Total == 0 || m[3] == "*" || m[3] == strconv.FormatInt(p.Total, 10)) &&
@@ -125,7 +128,7 @@ func continued(p *part, response *http.Response) error {
 
 // nothingLeft hears that there is nothing behind the part's end.
 func nothingLeft(p *part, response *http.Response) (whole bool, err error) {
-	m := contentRange.FindStringSubmatch(response.Header.Get("Content-Range"))
+	m := contentRange().FindStringSubmatch(response.Header.Get("Content-Range"))
 	if p.size > 0 && m != nil && m[3] == strconv.FormatInt(p.size, 10) {
 		p.joined = true
 		return true, nil

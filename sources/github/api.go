@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/lkup/lkup/sources/download"
@@ -81,13 +82,15 @@ func (s Source) ask(ctx context.Context, address string, into any) (next string,
 	if err := json.Unmarshal(answer.Body, into); err != nil {
 		return "", fmt.Errorf("%s does not speak GitHub's API: %w", download.Shown(address), err)
 	}
-	if m := nextPage.FindStringSubmatch(answer.Header.Get("Link")); m != nil {
+	if m := nextPage().FindStringSubmatch(answer.Header.Get("Link")); m != nil {
 		next = m[1]
 	}
 	return next, nil
 }
 
-var nextPage = regexp.MustCompile(`<([^>]*)>;\s*rel="next"`)
+var nextPage = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`<([^>]*)>;\s*rel="next"`)
+})
 
 // refusal explains an answer that is not what was asked for.
 func (s Source) refusal(address string, answer download.Answer) error {

@@ -10,6 +10,7 @@ import (
 	"path"
 	"regexp"
 	"strings"
+	"sync"
 
 	"github.com/lkup/lkup/sources"
 )
@@ -96,9 +97,15 @@ func (s Source) small(ctx context.Context, a asset) ([]byte, error) {
 }
 
 var (
-	gnuLine = regexp.MustCompile(`^\\?([0-9a-fA-F]{64})\s+\*?(.+)$`)
-	bsdLine = regexp.MustCompile(`^SHA256 ?\((.+)\) ?= ?([0-9a-fA-F]{64})$`)
-	onlySum = regexp.MustCompile(`^[0-9a-fA-F]{64}$`)
+	gnuLine = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`^\\?([0-9a-fA-F]{64})\s+\*?(.+)$`)
+	})
+	bsdLine = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`^SHA256 ?\((.+)\) ?= ?([0-9a-fA-F]{64})$`)
+	})
+	onlySum = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`^[0-9a-fA-F]{64}$`)
+	})
 )
 
 // checksumOf finds the digest of a name: in the lines of sha256sum, or of BSD's
@@ -108,11 +115,11 @@ func checksumOf(content []byte, name string, own bool) (sources.Digest, bool) {
 	for lines.Scan() {
 		line := strings.TrimSpace(lines.Text())
 		sum, of := "", ""
-		if m := gnuLine.FindStringSubmatch(line); m != nil {
+		if m := gnuLine().FindStringSubmatch(line); m != nil {
 			sum, of = m[1], m[2]
-		} else if m := bsdLine.FindStringSubmatch(line); m != nil {
+		} else if m := bsdLine().FindStringSubmatch(line); m != nil {
 			sum, of = m[2], m[1]
-		} else if own && onlySum.MatchString(line) {
+		} else if own && onlySum().MatchString(line) {
 			sum, of = line, name
 		}
 		if sum != "" && path.Base(strings.TrimSpace(of)) == name {

@@ -6,6 +6,7 @@ import (
 	"path"
 	"regexp"
 	"strings"
+	"sync"
 )
 
 // ref is what the user wrote, in parts.
@@ -17,10 +18,12 @@ type ref struct {
 
 const latest = "latest"
 
-var refForm = regexp.MustCompile(`^github:([A-Za-z0-9][A-Za-z0-9-]*)/([A-Za-z0-9._-]+)(?:@([^\s]+))?/([^/]+)$`)
+var refForm = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^github:([A-Za-z0-9][A-Za-z0-9-]*)/([A-Za-z0-9._-]+)(?:@([^\s]+))?/([^/]+)$`)
+})
 
 func parseRef(text string) (ref, error) {
-	m := refForm.FindStringSubmatch(text)
+	m := refForm().FindStringSubmatch(text)
 	if m == nil || strings.Trim(m[2], ".") == "" {
 		return ref{}, fmt.Errorf("%q is no GitHub ref; write github:OWNER/REPO@TAG/ASSET, where ASSET may be a pattern such as *.qcow2", text)
 	}

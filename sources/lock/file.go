@@ -12,6 +12,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
@@ -69,7 +70,9 @@ func compare(a, b Key) int {
 	return cmp.Or(-strings.Compare(a.Kind, b.Kind), strings.Compare(a.Ref, b.Ref), strings.Compare(a.Arch, b.Arch))
 }
 
-var archForm = regexp.MustCompile(`^[a-z][a-z0-9]*$`)
+var archForm = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^[a-z][a-z0-9]*$`)
+})
 
 // reader gathers the pins of a file, and its mistakes.
 type reader struct {
@@ -127,7 +130,7 @@ func (r *reader) block(block *hclsyntax.Block) {
 }
 
 func (r *reader) digest(key Key, attribute *hclsyntax.Attribute) {
-	if !archForm.MatchString(key.Arch) {
+	if !archForm().MatchString(key.Arch) {
 		r.wrong(attribute.NameRange, "Unknown architecture", "Write an architecture as Go calls it: amd64 or arm64.")
 		return
 	}

@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -144,12 +145,14 @@ func onDisk(info fs.FileInfo) int64 {
 // Graph is the entries of a store by their digests.
 type Graph map[sources.Digest]Entry
 
-var hexSum = regexp.MustCompile(`[0-9a-f]{64,}`)
+var hexSum = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`[0-9a-f]{64,}`)
+})
 
 // Mentioned gives the digests that stand in a text.
 func Mentioned(text []byte) []sources.Digest {
 	var found []sources.Digest
-	for _, sum := range hexSum.FindAll(text, -1) {
+	for _, sum := range hexSum().FindAll(text, -1) {
 		if len(sum) == 64 {
 			found = append(found, sources.Digest("sha256:"+string(sum)))
 		}
