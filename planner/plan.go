@@ -47,6 +47,10 @@ type Input struct {
 	// Sources are what the values of the stack are made from now, by key. They
 	// only serve to say why something changed.
 	Sources map[string]spec.Fingerprint
+	// Host is what there is for the stack's machines to have.
+	Host Host
+	// Elsewhere are the host ports of this host's other stacks.
+	Elsewhere []HeldPort
 }
 
 // Inventory is all instances of a stack, now.
@@ -107,8 +111,8 @@ type Plan struct {
 	Drift []Drift `json:"drift,omitempty"`
 	// Checks are the check blocks as they are now; one that fails only warns.
 	Checks []spec.Check `json:"checks,omitempty"`
-	// Refusals are steps that the stack files forbid. As long as there is one,
-	// nothing of the plan may be executed.
+	// Refusals are steps that the stack files forbid, or that this host has no
+	// room for. As long as there is one, nothing of the plan may be executed.
 	Refusals []Refusal `json:"refusals,omitempty"`
 }
 

@@ -21,7 +21,7 @@ func New(in Input) *Plan {
 		return p.refresh()
 	}
 	plan := &Plan{Steps: p.steps(p.selected())}
-	plan.Refusals = refusals(plan.Steps)
+	plan.Refusals = slices.Concat(refusals(plan.Steps), p.beyondHost(plan.Steps), p.heldElsewhere(plan.Steps))
 	plan.Drift = p.drift(plan.Steps)
 	plan.Ops = schedule(plan.Steps, p.Inventory)
 	plan.Volumes = p.volumeSteps(plan.Steps)

@@ -115,8 +115,14 @@ func chosenBefore(ports []state.ChosenPort, wanted spec.Port) int {
 }
 
 // freePort gives a port that nobody holds and that is not taken. Somebody may
-// take it before it is used; the start then says who.
+// take it before it is used; the start then says who. It adds to taken what
+// other stacks have.
 func (r *Reconciler) freePort(ctx context.Context, address, protocol string, taken map[int]bool) (int, error) {
+	if r.Elsewhere != nil {
+		for _, port := range r.Elsewhere() {
+			taken[port] = true
+		}
+	}
 	if r.AutoPorts != "" {
 		return freeOf(ctx, r.AutoPorts, address, protocol, taken)
 	}

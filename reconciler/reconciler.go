@@ -29,6 +29,9 @@ type Reconciler struct {
 	// AutoPorts are the host ports to choose from, as 20000-20999; empty
 	// leaves the choice to the operating system.
 	AutoPorts string
+	// Elsewhere, if set, gives host ports that must not be chosen though they
+	// may be free now: those of this host's other stacks.
+	Elsewhere func() []int
 	Now       func() time.Time
 	Rand      io.Reader
 	// Emit receives events; it is called from several goroutines at once. It may be nil.

@@ -69,6 +69,7 @@ func newReconciler(host Host, paths layout.Stack, dir string, images reconciler.
 		Rand:    rand.Reader,
 
 		AutoPorts: host.Getenv("LKUP_AUTO_PORTS"),
+		Elsewhere: portsElsewhere(host, paths),
 		Grace:     stopGrace,
 	}
 }

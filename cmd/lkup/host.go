@@ -10,6 +10,7 @@ import (
 	"github.com/lkup/lkup/drivers"
 	"github.com/lkup/lkup/internal/layout"
 	"github.com/lkup/lkup/internal/view"
+	"github.com/lkup/lkup/planner"
 )
 
 // Host is what the computer gives to one run of lkup. Commands read the
@@ -28,6 +29,8 @@ type Host struct {
 	// Program is lkup's own file, which is run as the supervisor; without it
 	// machines are not supervised.
 	Program string
+	// Size is what the computer has; nil if it is not known.
+	Size func() planner.Host
 	// MoreDrivers adds drivers that the released binary does not have; tests
 	// bring the fake one.
 	MoreDrivers func(layout.Layout) map[string]drivers.Driver
@@ -39,6 +42,14 @@ type TTY struct{ In, Out, Err bool }
 // Layout is where lkup keeps things on this host.
 func (h Host) Layout() layout.Layout {
 	return layout.New(h.Getenv, h.Home, h.TempDir, h.UID)
+}
+
+// size is what machines can have of this host.
+func (h Host) size() planner.Host {
+	if h.Size == nil {
+		return planner.Host{}
+	}
+	return h.Size()
 }
 
 // outStyle is how to write results, errStyle how to write progress and errors.

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/term"
+
+	"github.com/lkup/lkup/planner"
 )
 
 // version is set by the Makefile.
@@ -31,6 +33,7 @@ func main() {
 		Now:     time.Now,
 		Program: program,
 		Arch:    runtime.GOARCH,
+		Size:    func() planner.Host { return planner.Host{CPUs: runtime.NumCPU(), Memory: memoryOfHost()} },
 		TTY: TTY{
 			In:  term.IsTerminal(int(os.Stdin.Fd())),
 			Out: term.IsTerminal(int(os.Stdout.Fd())),

@@ -25,6 +25,7 @@ type planCmd struct {
 
 // choiceFlags choose what a plan is about.
 type choiceFlags struct {
+	overcommitFlag
 	Target      []spec.Address `name:"target" sep:"none" placeholder:"ADDRESS" help:"Only this and what it depends on. May be repeated."`
 	Exclude     []spec.Address `name:"exclude" sep:"none" placeholder:"ADDRESS" help:"All but this and what depends on it. May be repeated."`
 	Replace     []spec.Address `name:"replace" sep:"none" placeholder:"ADDRESS" help:"Make this anew, changed or not. May be repeated."`
@@ -32,6 +33,11 @@ type choiceFlags struct {
 	RefreshOnly bool           `name:"refresh-only" help:"Only record what was changed behind lkup's back."`
 	Upgrade     bool           `name:"upgrade" help:"Resolve what lkup.lock.hcl locks anew, and take this lkup's own parts of images: its init, kernel modules and built-in templates."`
 	MaxEffect   planner.Effect `name:"max-effect" placeholder:"EFFECT" enum:",live,restart,replace" default:"" help:"Refuse a plan that goes further: live, restart or replace."`
+}
+
+// overcommitFlag lets a plan go beyond the host.
+type overcommitFlag struct {
+	Overcommit bool `name:"allow-overcommit" help:"Start machines that have more memory or processors than this computer."`
 }
 
 // offlineFlag keeps a command off the network.
@@ -188,6 +194,12 @@ func (d decider) run(ctx context.Context) (*decision, error) {
 	input.Restart = d.restart
 	input.Destroy, input.RefreshOnly = d.choice.Destroy, d.choice.RefreshOnly
 	input.Sources = madeFrom(p.stack, pinned, known.Lineage)
+	if !d.choice.Overcommit {
+		input.Host = d.host.size()
+	}
+	if asksForPorts(p.stack) {
+		input.Elsewhere = elsewhere(d.host, p.paths)
+	}
 	return &decision{plan: planner.New(input), images: images, pinned: pinned, sources: input.Sources, state: known, project: p}, nil
 }
 

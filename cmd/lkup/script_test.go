@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"flag"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -18,6 +19,7 @@ import (
 	"github.com/lkup/lkup/drivers/fake"
 	"github.com/lkup/lkup/internal/layout"
 	"github.com/lkup/lkup/internal/porttest"
+	"github.com/lkup/lkup/planner"
 	"github.com/lkup/lkup/sources/sourcetest"
 )
 
@@ -43,10 +45,19 @@ func scriptHost() Host {
 		Arch:    runtime.GOARCH,
 		Now:     time.Now,
 		Program: program,
+		Size:    sizeOfScript,
 		MoreDrivers: func(l layout.Layout) map[string]drivers.Driver {
 			return map[string]drivers.Driver{"fake": fake.New(filepath.Join(l.Runtime, "fake"))}
 		},
 	}
+}
+
+// sizeOfScript is the host's size as the script says it, in LKUP_TEST_HOST: a
+// number of processors and one of MiB.
+func sizeOfScript() planner.Host {
+	var h planner.Host
+	_, _ = fmt.Sscan(os.Getenv("LKUP_TEST_HOST"), &h.CPUs, &h.Memory) // no limits without it
+	return h
 }
 
 func TestScripts(t *testing.T) {
@@ -55,10 +66,11 @@ func TestScripts(t *testing.T) {
 		UpdateScripts:       *update,
 		RequireExplicitExec: true,
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"status":  status,
-			"until":   until,
-			"serve":   serve(t),
-			"release": release(t),
+			"status":   status,
+			"until":    until,
+			"freeport": freePort,
+			"serve":    serve(t),
+			"release":  release(t),
 		},
 		Setup: setUp,
 	})

@@ -29,6 +29,7 @@ type watchCmd struct {
 	stackFlags
 	applyFlags
 	offlineFlag
+	overcommitFlag
 }
 
 // Run applies the stack and follows its files until Ctrl-C. An error of one
@@ -260,7 +261,7 @@ func (f *follower) apply(p *project, todo watcher.Todo) (string, error) {
 		return "", err
 	}
 	defer store.Close()
-	choice := choiceFlags{Replace: existing(todo.Rebuild, p.stack)}
+	choice := choiceFlags{Replace: existing(todo.Rebuild, p.stack), overcommitFlag: c.overcommitFlag}
 	d, err := decider{host: call.Host, project: p, store: store, choice: choice, restart: todo.Restart, offline: c.Offline}.run(call.ctx)
 	if err != nil {
 		return "", err

@@ -47,6 +47,30 @@ func validID(id string) bool {
 	return len(id) == 8 && strings.Trim(id, "0123456789abcdef") == ""
 }
 
+// Others gives the states of this host's stacks but for one. Those that cannot
+// be read are left out: they are another command's to complain about.
+func Others(l layout.Layout, but layout.Stack) []State {
+	dirs, err := os.ReadDir(l.Stacks())
+	if err != nil {
+		return nil
+	}
+	var all []State
+	for _, dir := range dirs {
+		path := filepath.Join(l.Stacks(), dir.Name(), "state.json")
+		if filepath.Dir(path) == but.Dir {
+			continue
+		}
+		content, err := os.ReadFile(path)
+		if err != nil {
+			continue
+		}
+		if s, err := decode(path, content); err == nil {
+			all = append(all, s)
+		}
+	}
+	return all
+}
+
 // List gives the states of all stacks on this host, sorted by ID. Folders
 // without a state are passed over.
 func List(l layout.Layout) ([]State, error) {
