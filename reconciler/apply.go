@@ -32,6 +32,9 @@ type Materials struct {
 	// Recipes identify what the user decides of each image; see
 	// state.Instance.Recipe.
 	Recipes map[spec.Address]string
+	// Halt says that who is stopped is to run according to the record still: the
+	// next plan that is not about a halt starts it again.
+	Halt bool
 }
 
 // sourcesName identifies a set of sources by what it holds.

@@ -70,6 +70,9 @@ func observe(ctx context.Context, known state.State, instance state.Instance, pa
 
 // Observed is a recorded instance with what its driver says of it.
 func Observed(i state.Instance, status drivers.Status) planner.Instance {
+	if i.Halted && (status.Detail == "" || status.Detail == string(status.State)) {
+		status.Detail = halted(status.State)
+	}
 	return planner.Instance{
 		Address: i.Address,
 		ID:      i.ID,
@@ -84,6 +87,18 @@ func Observed(i state.Instance, status drivers.Status) planner.Instance {
 		Own:        ownPorts(i),
 		Since:      i.AppliedAt,
 	}
+}
+
+// halted says that a machine is as a person left it.
+func halted(s drivers.State) string {
+	switch s {
+	case drivers.Stopped:
+		return "by lkup stop"
+	case drivers.Paused:
+		return "by lkup pause"
+	case drivers.Absent, drivers.Running, drivers.Unknown:
+	}
+	return ""
 }
 
 // lost lists the volumes whose file is gone.

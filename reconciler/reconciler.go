@@ -41,6 +41,16 @@ type Reconciler struct {
 	Grace       time.Duration // for guests to power off
 }
 
+// tell lets those who follow the stack know what was done.
+func (r *Reconciler) tell(i state.Instance, kind string, begun time.Time, err error) {
+	now := r.Now()
+	h := state.Happening{Time: now.UTC(), Address: i.Address, ID: i.ID, Kind: kind, Took: now.Sub(begun)}
+	if err != nil {
+		h.Error = err.Error()
+	}
+	state.Tell(r.Layout, h)
+}
+
 // Images brings artifacts here.
 type Images interface {
 	Fetch(ctx context.Context, img spec.Image, d sources.Digest, report sources.Report) (sources.Artifact, error)

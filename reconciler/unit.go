@@ -86,6 +86,12 @@ func (u *unit) down(ctx context.Context) error {
 		return u.withdraw(ctx, driver, i)
 	}
 	m := Machine(i, u.Layout, u.Project)
+	if u.halts() { // before it stops, so that nobody starts it again meanwhile
+		i.Halted = true
+		if err := u.Store.Put(i); err != nil {
+			return err
+		}
+	}
 	if err := u.journalled("stop", i, func() error {
 		u.stopped, err = driver.Stop(ctx, m, u.Grace)
 		return err
@@ -96,11 +102,18 @@ func (u *unit) down(ctx context.Context) error {
 	case planner.Delete, planner.Replace:
 		return u.remove(ctx, driver, i, m)
 	case planner.Stop:
+		if u.halts() {
+			return nil
+		}
 		u.adopt(&i)
 		return u.Store.Put(i)
 	}
 	return nil
 }
+
+// halts reports whether the machine is stopped by a person, and not because the
+// stack files say so.
+func (u *unit) halts() bool { return u.with.Halt && u.step.Action == planner.Stop }
 
 // remove deletes what the driver made, then forgets the instance.
 func (u *unit) remove(ctx context.Context, driver drivers.Driver, i state.Instance, m drivers.Machine) error {
@@ -190,7 +203,7 @@ func (u *unit) settle(ctx context.Context, i *state.Instance) error {
 	}
 	u.reached(StageImage)
 	i.Image, i.Boot, i.Guest = img, boot(artifact, i.Applied), artifact.Guest
-	i.Proven = state.Process{}
+	i.Proven, i.Halted = state.Process{}, false
 	if artifact.Arch != "" {
 		i.Arch = artifact.Arch
 	}
@@ -302,8 +315,12 @@ func (u *unit) prove(ctx context.Context, driver drivers.Driver, i state.Instanc
 		return err
 	}
 	u.adopt(&i)
-	i.Proven = process(status)
-	return u.Store.Put(i)
+	i.Proven, i.Halted = process(status), false
+	if err := u.Store.Put(i); err != nil {
+		return err
+	}
+	u.tell(i, "ready", u.began, nil)
+	return nil
 }
 
 func (u *unit) driver(name string) (drivers.Driver, error) {
@@ -320,7 +337,10 @@ func (u *unit) journalled(effect string, i state.Instance, do func() error) erro
 	if err != nil {
 		return err
 	}
-	return errors.Join(do(), end())
+	begun := u.Now()
+	err = errors.Join(do(), end())
+	u.tell(i, effect, begun, err)
+	return err
 }
 
 // reached tells of a stage. What was changed while it runs went through most of

@@ -38,11 +38,25 @@ type Seen struct {
 // failed reports whether the machine ended otherwise than by powering off.
 func (s Seen) failed() bool { return s.Ending == drivers.EndedBad || s.Panicked }
 
+func (s Seen) kind() string {
+	if s.failed() {
+		return KindCrashed
+	}
+	return KindOff
+}
+
 // Note is something to be told to people.
 type Note struct {
 	Address spec.Address
+	Kind    string // KindCrashed or KindOff
 	Text    string
 }
+
+// The kinds of note.
+const (
+	KindCrashed = "crashed"
+	KindOff     = "off" // it powered itself off
+)
 
 // Supervisor remembers what it has seen. It is not safe for concurrent use.
 type Supervisor struct {
@@ -69,7 +83,7 @@ func (s *Supervisor) Look(seen []Seen, now time.Time) (due []spec.Address, notes
 		}
 		s.machines[m.Address] = r
 		if text := r.look(m, now); text != "" {
-			notes = append(notes, Note{m.Address, text})
+			notes = append(notes, Note{m.Address, m.kind(), text})
 		}
 		if r.ended && !r.due.IsZero() && !now.Before(r.due) {
 			due = append(due, m.Address)

@@ -141,6 +141,21 @@ func (c *applyFlags) execute(call *call, x execution) (err error) {
 	if x.plan.Empty() {
 		return c.finish(call, x)
 	}
+	if err := c.carryOut(call, x); err != nil {
+		return err
+	}
+	r := x.reconciler
+	if err := r.Store.AddGeneration(state.Generation{Time: call.Now().UTC(), Command: x.command, Summary: view.Summary(x.plan), Version: version}); err != nil {
+		return fmt.Errorf("record the generation: %w", err)
+	}
+	if blocked := x.plan.Blocked(); len(blocked) > 0 {
+		return fmt.Errorf("nothing was done to %s; the plan says why", view.List(blocked))
+	}
+	return c.finish(call, x)
+}
+
+// carryOut executes a plan and shows its progress.
+func (c *applyFlags) carryOut(call *call, x execution) error {
 	progress := c.progress(call, x.plan)
 	r := x.reconciler
 	r.Emit = progress.Event
@@ -152,19 +167,10 @@ func (c *applyFlags) execute(call *call, x execution) (err error) {
 	})
 	defer stop()
 	go attend(ctx, call.interrupts.second, cancel, progress)
-	err = r.Apply(ctx, call.ctx.Done(), x.plan, x.with)
+	err := r.Apply(ctx, call.ctx.Done(), x.plan, x.with)
 	cancel()
 	progress.Close()
-	if err != nil {
-		return err
-	}
-	if err := r.Store.AddGeneration(state.Generation{Time: call.Now().UTC(), Command: x.command, Summary: view.Summary(x.plan), Version: version}); err != nil {
-		return fmt.Errorf("record the generation: %w", err)
-	}
-	if blocked := x.plan.Blocked(); len(blocked) > 0 {
-		return fmt.Errorf("nothing was done to %s; the plan says why", view.List(blocked))
-	}
-	return c.finish(call, x)
+	return err
 }
 
 // attend ends an apply on the second Ctrl-C, and meanwhile shows time passing.

@@ -39,7 +39,15 @@ type cli struct {
 	Apply      applyCmd       `cmd:"" help:"Make the machines what the stack files say."`
 	Watch      watchCmd       `cmd:"" help:"Apply, and go on doing so as files change."`
 	Down       downCmd        `cmd:"" help:"Stop and remove the stack's machines."`
+	Stop       stopCmd        `cmd:"" help:"Stop machines, until they are started or applied again."`
+	Start      startCmd       `cmd:"" help:"Start machines as they were applied."`
+	Restart    restartCmd     `cmd:"" help:"Stop machines and start them again, as they were applied."`
+	Pause      pauseCmd       `cmd:"" help:"Hold machines still, with all they have in memory."`
+	Resume     resumeCmd      `cmd:"" help:"Let paused machines go on."`
 	Ps         psCmd          `cmd:"" help:"List the stack's machines."`
+	Wait       waitCmd        `cmd:"" help:"Wait until machines are ready, or stopped."`
+	Inspect    inspectCmd     `cmd:"" help:"Print all that is known of a machine, as JSON."`
+	Events     eventsCmd      `cmd:"" help:"Show what happened in the stack."`
 	Ls         lsCmd          `cmd:"" help:"List the stacks on this computer."`
 	Logs       logsCmd        `cmd:"" help:"Show what guests wrote to their consoles."`
 	Exec       execCmd        `cmd:"" help:"Run a command in a guest, or in several."`

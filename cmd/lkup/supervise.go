@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
 
@@ -19,7 +20,6 @@ import (
 	"github.com/lkup/lkup/internal/layout"
 	"github.com/lkup/lkup/internal/state"
 	"github.com/lkup/lkup/internal/view"
-	"github.com/lkup/lkup/planner"
 	"github.com/lkup/lkup/reconciler"
 	"github.com/lkup/lkup/spec"
 	"github.com/lkup/lkup/supervisor"
@@ -91,7 +91,7 @@ type superviseCmd struct {
 
 // supervised reports whether an instance is to be started again by itself.
 func supervised(i state.Instance) bool {
-	return i.Applied.Restart.Policy != "" && i.Applied.Running && i.Created
+	return i.Applied.Restart.Policy != "" && i.Applied.Running && i.Created && !i.Halted
 }
 
 func anySupervised(known state.State) bool {
@@ -229,11 +229,19 @@ func (w *watchman) look(ctx context.Context) (more bool, err error) {
 	due, notes := w.supervisor.Look(seen, w.call.Now())
 	for _, n := range notes {
 		w.say(n.Address, n.Text)
+		w.tell(n)
 	}
 	if len(due) == 0 {
 		return true, nil
 	}
 	return true, w.restart(ctx, due)
+}
+
+// tell lets those who follow the stack know what was seen.
+func (w *watchman) tell(n supervisor.Note) {
+	state.Tell(w.paths, state.Happening{
+		Time: w.call.Now().UTC(), Address: n.Address, ID: w.known.Instances[n.Address].ID, Kind: n.Kind, Detail: n.Text,
+	})
 }
 
 // holds reports whether the lock is still the one that others look at.
@@ -303,8 +311,9 @@ func (w *watchman) restart(ctx context.Context, due []spec.Address) error {
 	}
 	defer store.Close()
 	now := store.State()
+	due = slices.DeleteFunc(due, func(a spec.Address) bool { return !supervised(now.Instances[a]) })
 	for _, group := range bySources(now, due) {
-		err = errors.Join(err, w.start(ctx, store, now, group))
+		err = errors.Join(err, w.start(ctx, store, group))
 	}
 	w.supervisor.Started(due, w.call.Now())
 	return err
@@ -315,7 +324,7 @@ func (w *watchman) restart(ctx context.Context, due []spec.Address) error {
 func bySources(known state.State, due []spec.Address) [][]spec.Address {
 	groups := map[string][]spec.Address{}
 	for _, a := range due {
-		if i, there := known.Instances[a]; there && supervised(i) {
+		if i, there := known.Instances[a]; there {
 			groups[i.Sources] = append(groups[i.Sources], a)
 		}
 	}
@@ -326,34 +335,20 @@ func bySources(known state.State, due []spec.Address) [][]spec.Address {
 	return all
 }
 
-func (w *watchman) start(ctx context.Context, store *state.Store, now state.State, due []spec.Address) error {
-	g := now.Generation()
-	input := generationInput(w.call.Host, g)
-	if err := fillSecrets(w.call, w.order.flags(), "the state", input.Stack, now); err != nil {
-		return err
-	}
-	var err error
-	if input.Inventory, err = reconciler.Observe(ctx, now, w.paths, allDrivers(w.call.Host)); err != nil {
-		return err
-	}
-	input.Outputs, input.Volumes, input.Targets = now.Outputs, sortedKeys(now.Volumes), due
-	images, err := newImageSources(w.call.Host, now.Project)
+func (w *watchman) start(ctx context.Context, store *state.Store, due []spec.Address) error {
+	plan, with, r, closeAll, err := startApplied{
+		call: w.call, flags: w.order.flags(), paths: w.paths, store: store, addresses: due,
+	}.plan(ctx)
 	if err != nil {
 		return err
 	}
-	defer images.close()
-	plan := planner.New(input)
+	defer closeAll()
 	if plan.Empty() {
 		return nil
 	}
-	_, _, recipes := g.Digests()
 	progress := view.Events(w.call.Err, view.Style{}, plan, w.call.Now)
-	r := newReconciler(w.call.Host, w.paths, now.Project, images, store)
 	r.Emit = progress.Event
-	err = r.Apply(ctx, ctx.Done(), plan, reconciler.Materials{
-		Images: input.Stack.Images, Volumes: input.Stack.Volumes, Recipes: recipes,
-		Sources: now.Sources[now.Instances[due[0]].Sources],
-	})
+	err = r.Apply(ctx, ctx.Done(), plan, with)
 	progress.Close()
 	if errors.Is(err, context.Canceled) {
 		return nil

@@ -65,6 +65,12 @@ func (s Stack) StateFile() string { return filepath.Join(s.Dir, "state.json") }
 // Journal is the list of effects under way.
 func (s Stack) Journal() string { return filepath.Join(s.Dir, "journal.jsonl") }
 
+// Events is what happened in the stack, and OldEvents what happened before.
+func (s Stack) Events() string { return filepath.Join(s.Dir, "events.jsonl") }
+
+// OldEvents is the file that Events becomes when it is full.
+func (s Stack) OldEvents() string { return filepath.Join(s.Dir, "events-old.jsonl") }
+
 // Lock is the file that is locked, and never renamed.
 func (s Stack) Lock() string { return filepath.Join(s.Dir, "lock") }
 

@@ -99,6 +99,9 @@ type Instance struct {
 	// reading a manifest that nobody touched. They too stand only in the state.
 	ManifestSize int64 `json:"manifest_size,omitempty"`
 	ManifestTime int64 `json:"manifest_mtime,omitempty"`
+	// Halted says that a person stopped or paused it: it is not started again by
+	// itself, until it is started or resumed in one way or another.
+	Halted bool `json:"halted,omitempty"`
 	// Created says that the driver finished creating it.
 	Created bool `json:"created"`
 	// Proven names the process that was seen ready; zero if none was.

@@ -458,7 +458,7 @@ func (s *Store) Remove() error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, path := range []string{s.paths.StateFile(), s.paths.StateFile() + ".backup", s.paths.Journal(), s.paths.SupervisorLog(), s.paths.Run} {
+	for _, path := range []string{s.paths.StateFile(), s.paths.StateFile() + ".backup", s.paths.Journal(), s.paths.SupervisorLog(), s.paths.Events(), s.paths.OldEvents(), s.paths.Run} {
 		if err := os.RemoveAll(path); err != nil {
 			return err
 		}
