@@ -152,7 +152,13 @@ func (s *imageSources) components(ref string) sources.Components {
 }
 
 func (c *imagePullCmd) show(call *call, images *imageSources, all []pulled) error {
-	i, err := takeInventory(call.Host, images.store)
+	var i storeInventory
+	var err error
+	if c.JSON {
+		i, err = takeInventory(call.Host, images.store)
+	} else {
+		i.graph, err = images.store.Entries() // who uses it is not shown, and takes long to find out
+	}
 	if err != nil {
 		return err
 	}
@@ -162,9 +168,8 @@ func (c *imagePullCmd) show(call *call, images *imageSources, all []pulled) erro
 		row.Digest = string(p.digest)
 		rows = append(rows, row)
 	}
-	totals := i.totals(storeDir(call.Host))
 	if c.JSON {
-		return view.StoreJSON(call.Out, rows, totals)
+		return view.StoreJSON(call.Out, rows, i.totals(storeDir(call.Host)))
 	}
-	return view.StoreText(call.Out, call.outStyle(), call.Now(), rows, totals)
+	return view.PulledText(call.Out, call.outStyle(), rows)
 }

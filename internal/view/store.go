@@ -71,6 +71,15 @@ func StoreText(w io.Writer, style Style, now time.Time, entries []StoreEntry, to
 	return err
 }
 
+// PulledText lists entries that were just brought here.
+func PulledText(w io.Writer, style Style, entries []StoreEntry) error {
+	rows := [][]cell{headers("DIGEST", "KIND", "SIZE", "NAME")}
+	for _, e := range entries {
+		rows = append(rows, []cell{{text: shortDigest(e.Digest), paint: bold}, text(e.Kind), text(byteSize(e.Size)), text(Clean(names(e.Names)))})
+	}
+	return writeTable(w, style, rows)
+}
+
 func usersCell(users []StoreUser) cell {
 	if len(users) == 0 {
 		return cell{"-", dim}

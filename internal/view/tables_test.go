@@ -57,6 +57,12 @@ func TestTables(t *testing.T) {
 		name  string
 		print func(*strings.Builder) error
 	}{
+		{"pulled.txt", func(b *strings.Builder) error {
+			return view.PulledText(b, pipe, []view.StoreEntry{
+				{Digest: "sha256:76632115d9d7aa", Kind: "image", Size: 116 << 20, Names: []string{"web.yml", "evil\x1b[31m"}},
+				{Digest: "sha256:0123456789abcdef", Kind: "component", Size: 3},
+			})
+		}},
 		{"ps.txt", func(b *strings.Builder) error { return view.PsText(b, pipe, psRows()) }},
 		{"ps-color.txt", func(b *strings.Builder) error { return view.PsText(b, terminal, psRows()) }},
 		{"ps-empty.txt", func(b *strings.Builder) error { return view.PsText(b, pipe, nil) }},
