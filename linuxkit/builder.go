@@ -189,15 +189,40 @@ func (b *Builder) read(ctx context.Context, img spec.Image) (recipe, error) {
 	if err != nil {
 		return recipe{}, fmt.Errorf("read %s: %w", img.Address, err)
 	}
-	t, err := parse(path.Join(b.shown, name), text, img.Template.Vars, b.Partial)
+	r, err := b.recipe(*img.Template, name, text)
+	if err != nil {
+		return recipe{}, err
+	}
+	return r, b.pin(ctx, &r)
+}
+
+// recipe is what can be read without a component.
+func (b *Builder) recipe(from spec.Template, name string, text []byte) (recipe, error) {
+	t, err := parse(path.Join(b.shown, name), text, from.Vars, b.Partial)
 	if err != nil {
 		return recipe{}, err
 	}
 	r := recipe{name: strings.Replace(name, "builtin ", "builtin:", 1), template: t, digests: map[string]sources.Digest{}, arch: b.Arch}
-	if r.contents, err = b.contents(path.Dir(name), t); err != nil {
-		return recipe{}, err
+	r.contents, err = b.contents(path.Dir(name), t)
+	return r, err
+}
+
+// Check reads a template and the files that it shows, and says what it tells
+// of itself. It needs no store, no component and no network. Mistakes in the
+// template are a [Mistakes].
+func (b *Builder) Check(img spec.Image) (About, error) {
+	if img.Template == nil {
+		return About{}, fmt.Errorf("%s is no template", img.Address)
 	}
-	return r, b.pin(ctx, &r)
+	b, img = b.home(img)
+	name, text, err := b.text(*img.Template)
+	if err != nil {
+		return About{}, fmt.Errorf("read %s: %w", img.Address, err)
+	}
+	if _, err := b.recipe(*img.Template, name, text); err != nil {
+		return About{}, err
+	}
+	return ReadAbout(name, text)
 }
 
 // pin resolves the components of a recipe, all of them even if some fail.

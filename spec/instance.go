@@ -251,7 +251,7 @@ func (i *instance) memory() {
 		i.wrong(b, "memory", "Wrong type", "Memory is a text with a unit. Write, for example: memory = \"512MiB\"")
 		return
 	}
-	mib, problem := parseMemory(v.AsString())
+	mib, problem := ParseMemory(v.AsString())
 	if problem != "" {
 		i.wrong(b, "memory", "Invalid size", "%s", problem)
 	}

@@ -29,9 +29,9 @@ const (
 	leastVolume = 1       // MiB
 )
 
-// parseMemory reads a size such as "512MiB" into MiB, or says what to
+// ParseMemory reads a size such as "512MiB" into MiB, or says what to
 // type instead.
-func parseMemory(text string) (mib int, problem string) {
+func ParseMemory(text string) (mib int, problem string) {
 	mib, problem = parseSize(text, 0)
 	if problem == "" && mib < leastMemory {
 		return 0, fmt.Sprintf(`No guest boots in less than %dMiB. Write "256MiB", or at least "%dMiB".`, leastMemory, leastMemory)

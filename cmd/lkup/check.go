@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 
 	"github.com/hashicorp/hcl/v2"
@@ -39,6 +40,42 @@ func (p *project) checkDrivers(host Host) error {
 		return &invalidStack{diags: diags, files: p.sources}
 	}
 	return nil
+}
+
+// checkTemplates reads the templates of the stack's machines. It warns of
+// machines with less memory than their templates say they need; mistakes in
+// templates, of all of them, are its error.
+func (p *project) checkTemplates(host Host) (hcl.Diagnostics, error) {
+	home, err := homeFiles(host.Home)
+	if err != nil {
+		return nil, err
+	}
+	reader := templateReader(host, p.root.FS(), home)
+	needs := map[spec.Address]string{}
+	var mistakes []error
+	for _, img := range usedImages(p.stack) {
+		if img.Template == nil {
+			continue
+		}
+		about, err := reader.Check(img)
+		mistakes = append(mistakes, err)
+		needs[img.Address] = about.Memory
+	}
+	var diags hcl.Diagnostics
+	for _, address := range p.stack.Addresses() {
+		vm := p.stack.VMs[address]
+		need, problem := spec.ParseMemory(needs[vm.Image])
+		if problem != "" || vm.Memory == 0 || vm.Memory >= need {
+			continue
+		}
+		diags = append(diags, &hcl.Diagnostic{
+			Severity: hcl.DiagWarning,
+			Summary:  "Little memory",
+			Detail:   fmt.Sprintf("%s has %dMiB, and its template says that it needs %s. Write: memory = %q", address, vm.Memory, needs[vm.Image], needs[vm.Image]),
+			Subject:  lineRange(p.sources, vm.Origin("memory")),
+		})
+	}
+	return diags, errors.Join(mistakes...)
 }
 
 // lineRange is the rest of the line at pos, as diagnostics want it.

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -112,6 +113,10 @@ func resolve(ctx context.Context, images *imageSources, stack *spec.Stack, known
 	for _, img := range usedImages(stack) {
 		group.Go(func() error {
 			d, err := images.Describe(ctx, img)
+			var in linuxkit.Mistakes
+			if errors.As(err, &in) {
+				return err // it names the template's lines
+			}
 			if err != nil {
 				return fmt.Errorf("%s: %w", img.Origin, err)
 			}

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/lkup/lkup/guest"
@@ -92,18 +93,8 @@ func openImageSources(host Host, dir string, use imageUse) (*imageSources, error
 	if err != nil {
 		return nil, err
 	}
-	_, noApt := missingApt()
-	own := openUserTemplates(host)
-	s.templates = &linuxkit.Builder{
-		Project:    root.FS(),
-		User:       own.files,
-		UserDir:    own.dir,
-		NoApt:      noApt,
-		Home:       home,
-		Store:      images,
-		Arch:       host.Arch,
-		Components: components,
-	}
+	s.templates = templateReader(host, root.FS(), home)
+	s.templates.Store, s.templates.Components = images, components
 	if s.schemes, err = downloads(host, images, user, proxy(use)); err != nil {
 		return nil, err
 	}
@@ -112,6 +103,13 @@ func openImageSources(host Host, dir string, use imageUse) (*imageSources, error
 	}
 	s.schemes["file"] = file.Source{Store: images, Dir: dir, Arch: host.Arch}
 	return s, nil
+}
+
+// templateReader reads templates, and cannot build them yet.
+func templateReader(host Host, project, home fs.FS) *linuxkit.Builder {
+	_, noApt := missingApt()
+	own := openUserTemplates(host)
+	return &linuxkit.Builder{Project: project, User: own.files, UserDir: own.dir, NoApt: noApt, Home: home, Arch: host.Arch}
 }
 
 // close lets go of the image store, for those who live longer than one use of
@@ -175,6 +173,13 @@ func (s *imageSources) Describe(ctx context.Context, img spec.Image) (linuxkit.D
 	return linuxkit.Description{Digest: d}, err
 }
 
+// sourceSchemes are the schemes that an image's ref may have.
+func sourceSchemes() []string {
+	all := append(linuxkit.ContainerSchemes(), "file", "github", "http", "https")
+	slices.Sort(all)
+	return all
+}
+
 func (s *imageSources) source(img spec.Image) (sources.Source, error) {
 	if img.Template != nil || linuxkit.IsContainer(img) && len(img.Fallbacks) == 0 {
 		return s.templates, nil
@@ -196,7 +201,7 @@ func (s *imageSources) ofRefs(img spec.Image) (sources.Source, error) {
 		case linuxkit.IsContainer(spec.Image{Source: ref}):
 			source = s.templates
 		case !found:
-			return nil, fmt.Errorf("%s: no source for %q; give a path as \"file:PATH\", a container image as \"oci:%s\"", img.Origin, ref, ref)
+			return nil, fmt.Errorf("no source for %q; give a path as \"file:PATH\", a container image as \"oci:%s\"", ref, ref)
 		}
 		options = append(options, sources.Option{Ref: ref, Source: source})
 	}

@@ -77,6 +77,7 @@ func openProject(host Host, flags stackFlags) (*project, error) {
 		DefaultName:   filepath.Base(dir),
 		Version:       version,
 		Drivers:       driverNames(host),
+		Sources:       sourceSchemes(),
 		Builtins:      linuxkit.Builtins(),
 		UserTemplates: openUserTemplates(host).names(),
 		EnvVars:       envVars(host.Environ),

@@ -15,6 +15,7 @@ import (
 
 	"github.com/lkup/lkup/internal/state"
 	"github.com/lkup/lkup/internal/view"
+	"github.com/lkup/lkup/linuxkit"
 	"github.com/lkup/lkup/linuxkit/output"
 )
 
@@ -171,6 +172,7 @@ func (h Host) status(ctx context.Context, err error) int {
 		invalid *invalidStack
 		usage   usageError
 		locked  *state.LockedError
+		in      linuxkit.Mistakes
 	)
 	switch {
 	case err == nil:
@@ -185,6 +187,8 @@ func (h Host) status(ctx context.Context, err error) int {
 	switch {
 	case errors.As(err, &usage):
 		return exitUsage
+	case errors.As(err, &in): // the template's mistakes
+		return exitInvalid
 	case errors.As(err, &locked):
 		return exitLocked
 	case ctx.Err() != nil:

@@ -28,9 +28,14 @@ func (c *validateCmd) Run(call *call) error {
 	if err := p.checkDrivers(call.Host); err != nil {
 		return err
 	}
-	if c.JSON {
-		return view.DiagnosticsJSON(call.Out, nil)
+	warnings, err := p.checkTemplates(call.Host)
+	if err != nil {
+		return err
 	}
+	if c.JSON {
+		return view.DiagnosticsJSON(call.Out, warnings)
+	}
+	view.Diagnostics(call.Err, call.errStyle(), p.sources, warnings)
 	fmt.Fprintf(call.Out, "Stack %q is valid: %s.\n", p.stack.Name, view.Count(len(p.stack.VMs), "machine"))
 	return nil
 }
