@@ -9,11 +9,12 @@ type Ability string
 
 // The abilities.
 const (
-	LivePorts   Ability = "ports"   // see PortForwarder
-	LiveMemory  Ability = "memory"  // see Ballooner
-	LiveVolumes Ability = "volumes" // see VolumeGrower
-	LivePause   Ability = "pause"   // see Pauser
-	LiveSuspend Ability = "suspend" // see Suspender
+	LivePorts   Ability = "ports"     // see PortForwarder
+	LiveMemory  Ability = "memory"    // see Ballooner
+	LiveVolumes Ability = "volumes"   // see VolumeGrower
+	LivePause   Ability = "pause"     // see Pauser
+	LiveSuspend Ability = "suspend"   // see Suspender
+	Snapshots   Ability = "snapshots" // see Snapshotter
 )
 
 // PortForwarder changes the forwards of a running machine.
@@ -51,6 +52,14 @@ type Pauser interface {
 	Resume(ctx context.Context, m Machine) error
 }
 
+// Snapshotter keeps its machines' own disks in files that may be copied.
+type Snapshotter interface {
+	// Files names the files in m.Dir that make up a machine which is stopped or
+	// paused. Copies of them, put in their places while it is stopped, make it
+	// what it was, also after Delete. One that is not there is no part of it.
+	Files(m Machine) []string
+}
+
 // Suspender keeps what machines have in memory. Disks are the caller's affair:
 // they must be to Restore what they were to Save.
 type Suspender interface {
@@ -83,6 +92,9 @@ func Abilities(d Driver) []Ability {
 	}
 	if _, able := d.(Suspender); able {
 		all = append(all, LiveSuspend)
+	}
+	if _, able := d.(Snapshotter); able {
+		all = append(all, Snapshots)
 	}
 	return all
 }

@@ -127,3 +127,14 @@ func ParseUnmounted(line string) (volume, reason string, failed bool) {
 	volume, reason, named := strings.Cut(rest, ": ")
 	return volume, strings.TrimSpace(reason), found && named
 }
+
+// WakeSubsystem is the SSH subsystem by which the host tells a guest that its
+// memory was restored. The client sends a [Wake] as JSON.
+const WakeSubsystem = "lkup-wake"
+
+// Wake is what a guest cannot know that goes on where it was saved.
+type Wake struct {
+	Time     int64  `json:"time"`     // the host's clock, in nanoseconds since 1970
+	Entropy  []byte `json:"entropy"`  // never given before
+	Hostname string `json:"hostname"` // as it shall be called from now on
+}

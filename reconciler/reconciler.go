@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/lkup/lkup/drivers"
+	"github.com/lkup/lkup/guest"
 	"github.com/lkup/lkup/internal/layout"
 	"github.com/lkup/lkup/internal/state"
 	"github.com/lkup/lkup/sources"
@@ -65,6 +66,9 @@ type Disks interface {
 	// Copy makes a copy of a disk, which must be of that format and refer to no
 	// other file.
 	Copy(ctx context.Context, from, to, format string) error
+	// Clone makes a copy of a file as it is, which is on the host's disk when
+	// it returns.
+	Clone(ctx context.Context, from, to string) error
 }
 
 // Access is how lkup gets into guests. An implementation makes keys on the
@@ -76,6 +80,13 @@ type Access interface {
 	// Dial opens one connection to the guest's SSH server, checks its host key,
 	// and gives up when ctx ends. It tries once.
 	Dial(ctx context.Context, m drivers.Machine) (Guest, error)
+	// Files names the files of Prepare in m.Dir by which a guest is reached.
+	Files() []string
+}
+
+// Waker is a [Guest] that can be told that its memory was restored.
+type Waker interface {
+	Wake(ctx context.Context, w guest.Wake) error
 }
 
 // Guest is an open connection into a guest. It is safe for concurrent use.

@@ -86,6 +86,8 @@ func TestBoot(t *testing.T) {
 			"runs":       runs,
 			"supervised": supervisedBy,
 			"kill9super": kill9Supervisor,
+			"now":        isNow,
+			"kill9in":    killedIn,
 		},
 		Setup: func(env *testscript.Env) error {
 			guests := guestsOf(env)

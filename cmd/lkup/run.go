@@ -57,6 +57,8 @@ type cli struct {
 	Forward    portForwardCmd `cmd:"" name:"port-forward" help:"Forward ports of this computer to a guest until Ctrl-C."`
 	SSHConfig  sshConfigCmd   `cmd:"" name:"ssh-config" help:"Print OpenSSH settings that reach the guests."`
 	Console    consoleCmd     `cmd:"" help:"Attach to a guest's console."`
+	Checkpoint checkpointCmd  `cmd:"" help:"Save the whole stack as it is at one moment, and go back to that."`
+	Snapshot   snapshotCmd    `cmd:"" help:"Save one machine as it is at one moment, and go back to that."`
 	State      stateCmd       `cmd:"" help:"Look at and mend what lkup remembers of the stack."`
 	History    historyCmd     `cmd:"" help:"List what the stack was after each apply."`
 	Diff       diffCmd        `cmd:"" help:"Show what differs between two generations of the stack."`

@@ -71,6 +71,9 @@ func TestScripts(t *testing.T) {
 			"freeport": freePort,
 			"serve":    serve(t),
 			"release":  release(t),
+			"replace":  replaceText,
+			"write":    writeVolume,
+			"holds":    volumeHolds,
 		},
 		Setup: setUp,
 	})

@@ -129,6 +129,8 @@ func Run(t *testing.T, h Harness) {
 		case drivers.LiveSuspend:
 			tests["suspend/and restore"] = suspends
 			tests["suspend/files that are none"] = noMemory
+		case drivers.Snapshots:
+			tests["snapshots/files are the machine"] = filesAreMachine
 		}
 	}
 	if h.Guest != nil {

@@ -1,6 +1,8 @@
 package drivertest
 
 import (
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"testing"
@@ -194,4 +196,38 @@ func (g memories) silent() {
 		answer.Body.Close()
 		g.t.Error("a paused guest answers")
 	}
+}
+
+// filesAreMachine: what Files names is all that a machine is made of.
+func filesAreMachine(t *testing.T, s *scene) {
+	s.start(t, s.m)
+	s.stop(t, s.m, 0)
+	copies := map[string][]byte{}
+	for _, name := range s.d.(drivers.Snapshotter).Files(s.m) {
+		if filepath.Base(name) != name {
+			t.Fatalf("%q is no name in the machine's directory", name)
+		}
+		content, err := os.ReadFile(filepath.Join(s.m.Dir, name))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		copies[name] = content
+	}
+	if err := s.d.Delete(s.ctx, s.m); err != nil {
+		t.Fatal(err)
+	}
+	s.is(t, s.m, drivers.Absent)
+	for name, content := range copies {
+		if err := os.WriteFile(filepath.Join(s.m.Dir, name), content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.is(t, s.m, drivers.Stopped)
+	if err := s.d.Start(s.ctx, s.m); err != nil {
+		t.Fatalf("start what was put back: %v", err)
+	}
+	s.running(t, s.m)
 }

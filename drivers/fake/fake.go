@@ -37,9 +37,10 @@ type Driver struct {
 }
 
 var (
-	_ drivers.Driver    = (*Driver)(nil)
-	_ drivers.Pauser    = (*Driver)(nil)
-	_ drivers.Suspender = (*Driver)(nil)
+	_ drivers.Driver      = (*Driver)(nil)
+	_ drivers.Pauser      = (*Driver)(nil)
+	_ drivers.Suspender   = (*Driver)(nil)
+	_ drivers.Snapshotter = (*Driver)(nil)
 )
 
 // New makes a driver whose machines' processes, so to speak, live below root.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/lkup/lkup/drivers"
@@ -66,3 +67,6 @@ func (d *Driver) Restore(ctx context.Context, m drivers.Machine, path string) er
 	wakes := func(drivers.Machine) error { return nil } // and says nothing
 	return d.step("restore", m, func() error { return d.launch(m, wakes, true) })
 }
+
+// Files is the mark.
+func (d *Driver) Files(m drivers.Machine) []string { return []string{filepath.Base(d.created(m))} }

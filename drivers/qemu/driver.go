@@ -41,6 +41,7 @@ var (
 	_ drivers.VolumeGrower  = (*Driver)(nil)
 	_ drivers.Pauser        = (*Driver)(nil)
 	_ drivers.Suspender     = (*Driver)(nil)
+	_ drivers.Snapshotter   = (*Driver)(nil)
 )
 
 // New makes a driver. It looks at nothing yet.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -161,6 +162,15 @@ func (q *monitor) save(ctx context.Context, file *os.File) error {
 			return ctx.Err()
 		}
 	}
+}
+
+// Files are the machine's own layers, and the mark that it was created.
+func (d *Driver) Files(m drivers.Machine) []string {
+	var names []string
+	for n := range m.Boot.Disks {
+		names = append(names, filepath.Base(overlayPath(m, n)))
+	}
+	return append(names, filepath.Base(createdPath(m)))
 }
 
 // restoreLimit bounds the reading of a machine's memory. It takes a second for

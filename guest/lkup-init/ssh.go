@@ -30,6 +30,7 @@ func (m *machine) serveSSH() {
 		Dir:            home,
 		Shell:          shell,
 		Processes:      m.children,
+		Wake:           wake,
 		Log:            m.log,
 	})
 	if err != nil {

@@ -14,6 +14,8 @@ import (
 	"sync"
 
 	"golang.org/x/crypto/ssh"
+
+	"github.com/lkup/lkup/guest"
 )
 
 // Settings are what a server is made of.
@@ -29,6 +31,9 @@ type Settings struct {
 	Shell func() string
 	// Processes starts and awaits children; init reaps its own way.
 	Processes Processes
+	// Wake is called with what a client sends to the subsystem [guest.WakeSubsystem].
+	// It may be nil.
+	Wake func(guest.Wake) error
 	// Log receives a line for each thing worth telling. It may be nil.
 	Log func(format string, args ...any)
 }

@@ -1,7 +1,9 @@
 package sshd
 
 import (
+	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -13,6 +15,8 @@ import (
 	"github.com/creack/pty"
 	"github.com/pkg/sftp"
 	"golang.org/x/crypto/ssh"
+
+	"github.com/lkup/lkup/guest"
 )
 
 // The messages are RFC 4254's, section 6.
@@ -96,6 +100,9 @@ func (s *session) begin(r *ssh.Request) bool {
 	case r.Type == "subsystem" && m.Command == "sftp":
 		go s.sftp()
 		return true
+	case r.Type == "subsystem" && m.Command == guest.WakeSubsystem && s.settings.Wake != nil:
+		go s.wake()
+		return true
 	case r.Type == "subsystem":
 		return false
 	}
@@ -113,6 +120,24 @@ func (s *session) sftp() {
 	status := uint32(0)
 	if err != nil && !errors.Is(err, io.EOF) {
 		status = 1
+	}
+	s.end("exit-status", ssh.Marshal(exitStatus{status}))
+}
+
+// mostWake is how long what is told to a woken guest may be.
+const mostWake = 64 << 10
+
+// wake hands on what the host tells a guest that was restored.
+func (s *session) wake() {
+	var w guest.Wake
+	err := json.NewDecoder(io.LimitReader(s.channel, mostWake)).Decode(&w)
+	if err == nil {
+		err = s.settings.Wake(w)
+	}
+	status := uint32(0)
+	if err != nil {
+		status = 1
+		fmt.Fprintln(s.channel.Stderr(), err)
 	}
 	s.end("exit-status", ssh.Marshal(exitStatus{status}))
 }

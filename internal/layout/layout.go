@@ -5,6 +5,7 @@ package layout
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"net/url"
 	"path/filepath"
 	"strconv"
 )
@@ -101,6 +102,28 @@ func (s Stack) Volumes() string { return filepath.Join(s.Dir, "volumes") }
 
 // Volume is the directory of one volume.
 func (s Stack) Volume(id string) string { return filepath.Join(s.Volumes(), id) }
+
+// Checkpoints is the folder that holds one folder per checkpoint of the stack.
+func (s Stack) Checkpoints() string { return filepath.Join(s.Dir, "checkpoints") }
+
+// Snapshots is the folder that holds one folder per snapshot of one machine.
+// The address is made a file's name; without one, it is the folder of all.
+func (s Stack) Snapshots(address string) string {
+	return filepath.Join(s.Dir, "snapshots", url.PathEscape(address))
+}
+
+// Snapshotted is the address of the machine whose snapshots a folder of that
+// name holds.
+func Snapshotted(folder string) (address string, ok bool) {
+	address, err := url.PathUnescape(folder)
+	return address, err == nil && address != ""
+}
+
+// Restoring describes a restoring that has begun and must be finished.
+func (s Stack) Restoring() string { return filepath.Join(s.Dir, "restoring.json") }
+
+// Copies is where copies lie that a restoring will put in their places.
+func (s Stack) Copies() string { return filepath.Join(s.Dir, "restoring") }
 
 // RunDir is where an instance's sockets lie.
 func (s Stack) RunDir(id string) string { return below(s.Run, id) }

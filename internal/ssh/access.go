@@ -94,6 +94,9 @@ func (a Access) settings(m drivers.Machine, vm spec.VM, k keys) guest.Config {
 	return c
 }
 
+// Files are those by which the guest is reached and known.
+func (Access) Files() []string { return []string{hostKeyFile, clientKeyFile, knownHosts} }
+
 // Dial is Connect as the reconciler wants it.
 func (a Access) Dial(ctx context.Context, m drivers.Machine) (reconciler.Guest, error) {
 	return Connect(ctx, m)

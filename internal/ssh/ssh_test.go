@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -16,7 +17,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/lkup/lkup/drivers"
+	"github.com/lkup/lkup/guest"
 	"github.com/lkup/lkup/guest/sshd"
 	"github.com/lkup/lkup/internal/ssh"
 	"github.com/lkup/lkup/spec"
@@ -24,6 +28,11 @@ import (
 
 // serve makes a machine's keys as apply does, and a guest's server for them.
 func serve(t *testing.T, shell string) drivers.Machine {
+	t.Helper()
+	return serveWaking(t, shell, nil)
+}
+
+func serveWaking(t *testing.T, shell string, wake func(guest.Wake) error) drivers.Machine {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -44,6 +53,7 @@ func serve(t *testing.T, shell string) drivers.Machine {
 		Env:            []string{"PATH=" + os.Getenv("PATH"), "COLOUR=green"},
 		Dir:            t.TempDir(),
 		Shell:          func() string { return shell },
+		Wake:           wake,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -361,5 +371,33 @@ func TestKeysAreMadeOnce(t *testing.T) {
 		if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
 			t.Errorf("%s: %v, %v", path, info, err)
 		}
+	}
+}
+
+func TestARestoredGuestIsToldWhatItCannotKnow(t *testing.T) {
+	told := make(chan guest.Wake, 1)
+	wake := guest.Wake{Time: 1_700_000_000_000_000_001, Entropy: []byte{1, 2, 0, 255}, Hostname: "web"}
+	for name, test := range map[string]struct {
+		hear func(guest.Wake) error
+		want string // of the error
+	}{
+		"it hears":     {func(w guest.Wake) error { told <- w; return nil }, ""},
+		"it cannot":    {func(guest.Wake) error { return errors.New("reseed: no device") }, "the guest did not wake: reseed: no device"},
+		"an older one": {nil, "its init is of an older lkup, and does not hear that it was restored"},
+	} {
+		conn, err := ssh.Connect(t.Context(), serveWaking(t, "/bin/sh", test.hear))
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = conn.Wake(t.Context(), wake)
+		if got := fmt.Sprint(err); err == nil && test.want != "" || err != nil && got != test.want {
+			t.Errorf("%s: %v, want %q", name, err, test.want)
+		}
+		if err := conn.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	if diff := cmp.Diff(wake, <-told); diff != "" {
+		t.Errorf("told (-want +got):\n%s", diff)
 	}
 }

@@ -101,9 +101,11 @@ func open(paths layout.Stack, owner Owner) (*Store, error) {
 	s := &Store{paths: paths, state: known, journal: journal}
 	s.written = sync.NewCond(&s.mu)
 	if known.Serial == 0 || owner.Rebuild { // a new state: its lineage must last
-		return s, s.update(func(*State) {})
+		if err := s.update(func(*State) {}); err != nil {
+			return s, err
+		}
 	}
-	return s, nil
+	return s, s.finishRestoring()
 }
 
 // replaced puts the state aside and gives the one that the manifests describe.
@@ -455,6 +457,11 @@ func (s *Store) Remove() error {
 	}
 	if len(s.State().Volumes) > 0 {
 		return nil // they stay, and so does what is known of them
+	}
+	for _, dir := range []string{s.paths.Checkpoints(), s.paths.Snapshots("")} {
+		if _, err := os.Stat(dir); err == nil {
+			return nil // the stack can come back
+		}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

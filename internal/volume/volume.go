@@ -80,7 +80,7 @@ func Size(path, format string) (size int, used int64, err error) {
 	if err != nil {
 		return 0, 0, err
 	}
-	used = blocks(info)
+	used = Used(info)
 	if format == "raw" {
 		return int((info.Size() + mib - 1) / mib), used, nil
 	}

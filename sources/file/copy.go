@@ -2,6 +2,7 @@ package file
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 
@@ -36,6 +37,14 @@ func (Copier) Copy(_ context.Context, from, to, format string) error {
 	if kind != format {
 		return fmt.Errorf("%s is %s, and the volume is %s; write in its block: format = %q", from, kind, format, kind)
 	}
+	return replicate(from, to)
+}
+
+// Clone makes a copy of a file as it is. What was at to is replaced; it has its
+// new name only once it is whole, and on the disk.
+func (Copier) Clone(_ context.Context, from, to string) error { return replicate(from, to) }
+
+func replicate(from, to string) error {
 	source, err := os.Open(from)
 	if err != nil {
 		return err
@@ -46,6 +55,13 @@ func (Copier) Copy(_ context.Context, from, to, format string) error {
 		if err := store.CopySparse(partial, source); err != nil {
 			return err
 		}
+	}
+	whole, err := os.OpenFile(partial, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(whole.Sync(), whole.Close()); err != nil {
+		return err
 	}
 	return os.Rename(partial, to)
 }

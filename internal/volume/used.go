@@ -5,8 +5,8 @@ import (
 	"syscall"
 )
 
-// blocks is what a file takes of the disk, in bytes.
-func blocks(info fs.FileInfo) int64 {
+// Used is what a file takes of the disk, in bytes.
+func Used(info fs.FileInfo) int64 {
 	if stat, ok := info.Sys().(*syscall.Stat_t); ok {
 		return stat.Blocks * 512
 	}
