@@ -81,6 +81,8 @@ func TestBoot(t *testing.T) {
 			"component":  packComponent,
 			"until":      until,
 			"registry":   startRegistry,
+			"serve":      serve(t),
+			"release":    release(t),
 			"push":       pushAnother,
 			"save":       saveImage,
 			"runs":       runs,

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"runtime"
 	"strconv"
@@ -95,7 +96,7 @@ func release(t *testing.T) func(ts *testscript.TestScript, neg bool, args []stri
 		server := sourcetest.NewGitHub(t)
 		assets := map[string][]byte{}
 		for _, file := range args[1:] {
-			assets[file] = []byte(ts.ReadFile(file))
+			assets[path.Base(file)] = []byte(ts.ReadFile(file))
 		}
 		server.Release(args[0], assets)
 		server.Hide("hunter2")

@@ -63,6 +63,7 @@ func (m *machine) boot() {
 	m.setClock()
 	m.modules.load("virtio_pci", "virtio_mmio")
 	m.modules.loadForDevices(urgent)
+	m.askForAddresses()
 	m.try("set up the network", m.setNetwork())
 	m.say(guest.StageNetwork)
 	m.serveSSH()
