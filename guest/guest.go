@@ -9,6 +9,7 @@ package guest
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 )
 
@@ -35,6 +36,10 @@ type Config struct {
 	DNS            []string          `json:"dns,omitempty"`
 	Shares         []Share           `json:"shares,omitempty"`
 	Volumes        []Volume          `json:"volumes,omitempty"`
+	// Task says that the machine is to end once its services have ended, and
+	// Command, if any, with them. It then tells its exit status: see [Exit].
+	Task    bool     `json:"task,omitempty"`
+	Command []string `json:"command,omitempty"`
 	// Time is the host's clock when the settings were written, in Unix
 	// seconds; used only where the guest has no working RTC.
 	Time int64 `json:"time,omitempty"`
@@ -137,4 +142,17 @@ type Wake struct {
 	Time     int64  `json:"time"`     // the host's clock, in nanoseconds since 1970
 	Entropy  []byte `json:"entropy"`  // never given before
 	Hostname string `json:"hostname"` // as it shall be called from now on
+}
+
+const exit = "lkup-init: exit status "
+
+// Exit is the console line that tells how a task ended. Where it begins counts:
+// what services write never stands at the beginning of a line.
+func Exit(status int) string { return exit + strconv.Itoa(status) }
+
+// ParseExit reads a console line, which must be nothing else.
+func ParseExit(line string) (status int, told bool) {
+	number, found := strings.CutPrefix(line, exit)
+	status, err := strconv.Atoi(number)
+	return status, found && err == nil && status >= 0 && status <= 255
 }

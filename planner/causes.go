@@ -2,9 +2,11 @@ package planner
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 
 	"github.com/lkup/lkup/drivers"
+	"github.com/lkup/lkup/spec"
 )
 
 // causes says why a step about an existing instance does what it does, the
@@ -14,7 +16,7 @@ func (p *planning) causes(step Step, i Instance, asked bool) []Cause {
 	if asked && step.Action == Replace {
 		all = append(all, Cause{Kind: CauseAsked, Detail: "its replacement was asked for"})
 	}
-	if step.Action == Restart && p.restarts(step.Want.Running, i) {
+	if (step.Action == Restart || step.Action == Start && completed(i)) && p.restarts(step.Want.Running, i) {
 		all = append(all, Cause{Kind: CauseAsked, Detail: "its restart was asked for"})
 	}
 	if c, found := world(step, i); found {
@@ -47,6 +49,8 @@ func world(step Step, i Instance) (Cause, bool) {
 		return Cause{Kind: CauseDrift, Detail: detailed("it runs, and should not", i)}, true
 	case !step.Want.Running:
 		return Cause{}, false
+	case i.Applied.Kind == spec.KindTask && state == drivers.Stopped && i.Applied.Running:
+		return unfinished(i)
 	case state == drivers.Stopped && i.Applied.Running && i.NeverReady:
 		return Cause{Kind: CauseUnproven, Detail: "an earlier apply did not see it ready"}, true
 	case state == drivers.Stopped && i.Applied.Running:
@@ -57,6 +61,17 @@ func world(step Step, i Instance) (Cause, bool) {
 		return Cause{Kind: CauseUnproven, Detail: "an earlier apply did not see it ready"}, true
 	}
 	return Cause{}, false
+}
+
+// unfinished is why a task is run that was run before.
+func unfinished(i Instance) (Cause, bool) {
+	switch {
+	case completed(i):
+		return Cause{}, false
+	case i.Exit != nil:
+		return Cause{Kind: CauseUnproven, Detail: fmt.Sprintf("it failed with exit status %d", *i.Exit)}, true
+	}
+	return Cause{Kind: CauseUnproven, Detail: detailed("it has not completed", i)}, true
 }
 
 // detailed adds what the driver has to say.
@@ -98,7 +113,7 @@ func forces(c Change, step Step) bool {
 	case Stop:
 		return c.Attribute == "running"
 	case Start:
-		return c.Attribute == "running" || step.Live && c.Effect == EffectLive
+		return c.Attribute == "running" || step.Live && c.Effect == EffectLive || step.Have.Kind == spec.KindTask && c.Effect.rank() >= EffectRestart.rank()
 	case Update:
 		return true
 	case NoOp, Create, Delete, Forget:

@@ -134,6 +134,11 @@ func (p *planning) change(want spec.VM, i Instance) Step {
 		Have:         have,
 		Changes:      d.changes,
 	}
+	if step.Action == Start && completed(i) && effect.rank() < EffectRestart.rank() {
+		if step.Action = NoOp; effect != "" {
+			step.Action = Update
+		}
+	}
 	if (step.MovedFrom != "" || step.ImportedFrom != "") && step.Action == NoOp {
 		step.Action = Update
 	}
@@ -152,7 +157,7 @@ func (p *planning) change(want spec.VM, i Instance) Step {
 // restarts reports whether the restart of an instance was asked for, and there
 // is something to restart.
 func (p *planning) restarts(wanted bool, i Instance) bool {
-	return wanted && alive(i) && slices.ContainsFunc(p.Restart, func(a spec.Address) bool { return a.Covers(i.Address) })
+	return wanted && (alive(i) || completed(i)) && slices.ContainsFunc(p.Restart, func(a spec.Address) bool { return a.Covers(i.Address) })
 }
 
 // driver is the one that shall run a VM. Where nobody says what "auto" means,
@@ -224,6 +229,11 @@ func verb(i Instance, running bool, effect Effect) Action {
 	default:
 		return NoOp
 	}
+}
+
+// completed reports whether the instance is a task that has done its work.
+func completed(i Instance) bool {
+	return i.Applied.Kind == spec.KindTask && !alive(i) && i.Exit != nil && *i.Exit == 0
 }
 
 // alive reports whether the instance has a process.

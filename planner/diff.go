@@ -45,8 +45,13 @@ func (d *diff) attributes() {
 	if !slices.EqualFunc(h.Watch, w.Watch, spec.Watch.Equal) {
 		d.element("watch", watchText(h.Watch), watchText(w.Watch), d.cost("Watch.Paths"))
 	}
-	list(d, "depends_on", "DependsOn", h.DependsOn, w.DependsOn, addressesText)
+	scalar(d, "kind", "Kind", h.Kind, w.Kind, kindText)
+	list(d, "command", "Command", h.Command, w.Command, wordsText)
+	if !slices.Equal(h.DependsOn, w.DependsOn) || !maps.Equal(h.Conditions, w.Conditions) {
+		d.element("depends_on", dependsText(h), dependsText(w), d.cost("DependsOn"))
+	}
 	d.ready(&h.Ready, &w.Ready)
+	d.health(&h.Health, &w.Health)
 	d.texts("labels", "Labels", h.Labels, w.Labels)
 	scalar(d, "lifecycle.prevent_destroy", "Lifecycle.PreventDestroy", h.Lifecycle.PreventDestroy, w.Lifecycle.PreventDestroy, flagText)
 	list(d, "lifecycle.ignore_changes", "Lifecycle.IgnoreChanges", h.Lifecycle.IgnoreChanges, w.Lifecycle.IgnoreChanges, wordsText)
@@ -313,6 +318,21 @@ func (d *diff) ready(have, want *spec.Ready) {
 	scalar(d, "ready.log", "Ready.Log", have.Log, want.Log, quoted)
 	scalar(d, "ready.ssh", "Ready.SSH", have.SSH, want.SSH, flagText)
 	scalar(d, "ready.timeout", "Ready.Timeout", have.Timeout, want.Timeout, durationText)
+}
+
+// health is told as one where it comes or goes, and else by what differs.
+func (d *diff) health(have, want *spec.Health) {
+	if (have.Interval == 0) != (want.Interval == 0) {
+		d.element("health", healthText(*have), healthText(*want), d.cost("Health.Interval"))
+		return
+	}
+	scalar(d, "health.tcp", "Health.TCP", have.TCP, want.TCP, numberText)
+	scalar(d, "health.http", "Health.HTTP", have.HTTP, want.HTTP, quoted)
+	list(d, "health.exec", "Health.Exec", have.Exec, want.Exec, wordsText)
+	scalar(d, "health.interval", "Health.Interval", have.Interval, want.Interval, periodText)
+	scalar(d, "health.timeout", "Health.Timeout", have.Timeout, want.Timeout, periodText)
+	scalar(d, "health.start_period", "Health.StartPeriod", have.StartPeriod, want.StartPeriod, periodText)
+	scalar(d, "health.retries", "Health.Retries", have.Retries, want.Retries, numberText)
 }
 
 // sensitivity records that an attribute became a secret, or ceased to be one,

@@ -39,6 +39,10 @@ var costs = map[string]Cost{
 	"Secrets":   {Effect: EffectRestart},
 	"Cmdline":   {Effect: EffectRestart},
 	"DependsOn": {Effect: EffectNone},
+	// What a task runs is what it is made from: it is run again.
+	"Kind":       {Effect: EffectRestart},
+	"Command":    {Effect: EffectRestart},
+	"Conditions": {Effect: EffectNone},
 
 	"Ports.Guest":    {Effect: EffectLive, Needs: drivers.LivePorts},
 	"Ports.Host":     {Effect: EffectLive, Needs: drivers.LivePorts},
@@ -58,6 +62,14 @@ var costs = map[string]Cost{
 	// Who watches the machine reads the record.
 	"Restart.Policy": {Effect: EffectNone},
 	"Restart.Limit":  {Effect: EffectNone},
+
+	"Health.TCP":         {Effect: EffectNone},
+	"Health.HTTP":        {Effect: EffectNone},
+	"Health.Exec":        {Effect: EffectNone},
+	"Health.Interval":    {Effect: EffectNone},
+	"Health.Timeout":     {Effect: EffectNone},
+	"Health.StartPeriod": {Effect: EffectNone},
+	"Health.Retries":     {Effect: EffectNone},
 
 	// lkup watch reads them in the stack files.
 	"Watch.Paths":   {Effect: EffectNone},

@@ -37,6 +37,8 @@ func mixed(want, have spec.VM) spec.VM {
 		"running": func() { out.Running = have.Running },
 		"cmdline": func() { out.Cmdline = have.Cmdline },
 		"restart": func() { out.Restart = have.Restart },
+		"command": func() { out.Command = have.Command },
+		"health":  func() { out.Health = have.Health },
 		"watch":   func() { out.Watch = have.Watch },
 	} {
 		if ignored(want, attribute) {

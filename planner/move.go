@@ -56,8 +56,21 @@ func (p *planning) redirect() {
 			i.Applied.DependsOn[n] = cmp.Or(now[d], d)
 		}
 		slices.Sort(i.Applied.DependsOn)
+		i.Applied.Conditions = redirected(i.Applied.Conditions, now)
 		p.Inventory[a] = i
 	}
+}
+
+// redirected gives conditions their new addresses.
+func redirected(conditions map[spec.Address]string, now map[spec.Address]spec.Address) map[spec.Address]string {
+	if len(conditions) == 0 {
+		return conditions
+	}
+	out := make(map[spec.Address]string, len(conditions))
+	for a, c := range conditions {
+		out[cmp.Or(now[a], a)] = c
+	}
+	return out
 }
 
 func byText(all Inventory) map[string]bool {

@@ -38,6 +38,7 @@ type scheduler struct {
 	holders   holders
 	volumes   map[spec.Address][]spec.Address // who may run with a volume now
 	after     [][]int                         // node -> nodes that come before it
+	started   map[[2]int]bool                 // of those, {before, after} where before need only have started its machine
 }
 
 var phases = [...]Phase{Down, Record, Up}
@@ -182,6 +183,9 @@ func (s *scheduler) link(i int) {
 	for _, dep := range step.Want.DependsOn {
 		if j, planned := s.index[dep]; planned && j != i && s.has(j, Up) {
 			s.order(node(j, Up), node(i, Up))
+			if step.Want.Conditions[dep] == spec.ConditionStarted {
+				s.startedIsEnough(node(j, Up), node(i, Up))
+			}
 		}
 	}
 	if !s.takesPorts(i) {
@@ -198,6 +202,13 @@ func (s *scheduler) link(i int) {
 			}
 		})
 	}
+}
+
+func (s *scheduler) startedIsEnough(before, after int) {
+	if s.started == nil {
+		s.started = map[[2]int]bool{}
+	}
+	s.started[[2]int{before, after}] = true
 }
 
 func (s *scheduler) order(before, after int) { s.after[after] = append(s.after[after], before) }
@@ -244,10 +255,15 @@ func (s *scheduler) ops() []Op {
 		position[n] = at
 		op := Op{Step: n / len(phases), Phase: phases[n%len(phases)]}
 		for _, b := range before[n] {
+			if s.started[[2]int{b, n}] {
+				op.AfterStart = append(op.AfterStart, position[b])
+				continue
+			}
 			op.After = append(op.After, position[b])
 		}
 		slices.Sort(op.After)
-		op.After = slices.Compact(op.After)
+		slices.Sort(op.AfterStart)
+		op.After, op.AfterStart = slices.Compact(op.After), slices.Compact(op.AfterStart)
 		ops[at] = op
 	}
 	return ops

@@ -71,6 +71,9 @@ type Instance struct {
 	// NeverReady says that no process was seen ready since what is applied was
 	// applied: a stopped one is then not drift, but a start that failed.
 	NeverReady bool
+	// Exit is the exit status of a task that has ended; nil while it has not,
+	// and if nobody knows.
+	Exit *int
 	// Created is false for an instance that was recorded but whose creation
 	// never finished.
 	Created bool
@@ -97,8 +100,9 @@ type Plan struct {
 	// destroyed, only those that are there.
 	Steps []Step `json:"steps"`
 	// Ops are the executable halves of the steps, in an order that respects
-	// After. An op starts when all ops of its After have succeeded; if one of
-	// those failed or was skipped, it is skipped.
+	// After. An op starts when all ops of its After have succeeded, and those of
+	// its AfterStart have come so far; if one of those failed or was skipped,
+	// it is skipped.
 	Ops []Op `json:"ops"`
 	// Volumes are done before any op, in this order: those that come, move or
 	// are let go, sorted by address.
@@ -286,6 +290,9 @@ type Op struct {
 	Step  int   `json:"step"` // index into Steps
 	Phase Phase `json:"phase"`
 	After []int `json:"after,omitempty"` // indices into Ops, all smaller than this one's
+	// AfterStart are ops whose machine must have been started, and need not be
+	// ready: indices as in After.
+	AfterStart []int `json:"after_start,omitempty"`
 }
 
 // Phase says which half of a step an op is.

@@ -64,10 +64,46 @@ func durationText(d time.Duration) string {
 	return s
 }
 
-func addressesText(all []spec.Address) string {
-	words := make([]string, len(all))
-	for i, a := range all {
+// periodText is a duration that may be left out.
+func periodText(d time.Duration) string {
+	if d == 0 {
+		return ""
+	}
+	return durationText(d)
+}
+
+func kindText(kind string) string {
+	if kind == "" {
+		return "service"
+	}
+	return kind
+}
+
+// dependsText is what a VM depends on, and what that must be.
+func dependsText(vm *spec.VM) string {
+	words := make([]string, len(vm.DependsOn))
+	for i, a := range vm.DependsOn {
 		words[i] = string(a)
+		if c := vm.Conditions[a]; c != "" {
+			words[i] += " (" + c + ")"
+		}
+	}
+	return strings.Join(words, ", ")
+}
+
+func healthText(h spec.Health) string {
+	if h.Interval == 0 {
+		return ""
+	}
+	words := []string{"every " + durationText(h.Interval)}
+	if h.TCP != 0 {
+		words = append(words, "tcp "+numberText(h.TCP))
+	}
+	if h.HTTP != "" {
+		words = append(words, "http "+h.HTTP)
+	}
+	if len(h.Exec) > 0 {
+		words = append(words, "exec "+strings.Join(h.Exec, " "))
 	}
 	return strings.Join(words, ", ")
 }

@@ -77,7 +77,7 @@ func (r *Reconciler) Apply(ctx context.Context, drain <-chan struct{}, plan *pla
 		given:      map[int]bool{},
 	}
 	for i := range x.results {
-		x.results[i].over = make(chan struct{})
+		x.results[i].over, x.results[i].started = make(chan struct{}), make(chan struct{})
 	}
 	finished := make(chan struct{})
 	defer close(finished)
@@ -135,6 +135,7 @@ type execution struct {
 
 // result is how an op ended. err and skipped are written before over is closed.
 type result struct {
+	started chan struct{} // closed when its machine was started, and when over is
 	over    chan struct{}
 	err     error
 	skipped bool
@@ -143,11 +144,20 @@ type result struct {
 // execute waits for the ops before this one, then does it or skips it.
 func (x *execution) execute(ctx context.Context, i int) {
 	own := &x.results[i]
+	begun := sync.OnceFunc(func() { close(own.started) })
+	defer begun()
 	defer close(own.over)
 	step := x.plan.Steps[x.plan.Ops[i].Step]
 	for _, earlier := range x.plan.Ops[i].After {
 		<-x.results[earlier].over
 		if before := x.results[earlier]; before.err != nil || before.skipped {
+			x.skip(own, step, x.plan.Steps[x.plan.Ops[earlier].Step].Address)
+			return
+		}
+	}
+	for _, earlier := range x.plan.Ops[i].AfterStart {
+		<-x.results[earlier].started
+		if x.ended(earlier) {
 			x.skip(own, step, x.plan.Steps[x.plan.Ops[earlier].Step].Address)
 			return
 		}
@@ -161,7 +171,17 @@ func (x *execution) execute(ctx context.Context, i int) {
 		x.skip(own, step, "")
 		return
 	}
-	own.err = x.do(ctx, step, x.plan.Ops[i].Phase)
+	own.err = x.do(ctx, step, x.plan.Ops[i].Phase, begun)
+}
+
+// ended reports whether an op is over and came to nothing.
+func (x *execution) ended(op int) bool {
+	select {
+	case <-x.results[op].over:
+		return x.results[op].err != nil || x.results[op].skipped
+	default:
+		return false
+	}
 }
 
 func (x *execution) draining() bool {
@@ -185,8 +205,8 @@ func (x *execution) skip(own *result, step planner.Step, because spec.Address) {
 }
 
 // do carries out one op and tells of it.
-func (x *execution) do(ctx context.Context, step planner.Step, phase planner.Phase) error {
-	u := &unit{execution: x, step: step, began: x.Now(), op: opName(step.Action, phase)}
+func (x *execution) do(ctx context.Context, step planner.Step, phase planner.Phase, begun func()) error {
+	u := &unit{execution: x, step: step, began: x.Now(), op: opName(step.Action, phase), begun: begun}
 	quiet := step.Withdraws(phase)
 	if !quiet {
 		x.emit(Event{Address: step.Address, Kind: OpStarted, Op: u.op})

@@ -58,6 +58,7 @@ func observe(ctx context.Context, known state.State, instance state.Instance, pa
 		return planner.Instance{}, fmt.Errorf("observe %s: %w", instance.Address, err)
 	}
 	i := Observed(instance, status)
+	i.Exit = exitOf(instance, m, status)
 	i.Sources = known.Sources[instance.Sources]
 	if i.Edited, err = state.Edited(paths, instance); err != nil {
 		return planner.Instance{}, fmt.Errorf("observe %s: %w", instance.Address, err)

@@ -205,7 +205,7 @@ func (w *wait) probe(ctx context.Context) bool {
 
 // order gives stages a rank, so that none is told twice or backwards.
 var order = map[Stage]int{
-	StageImage: 1, StageProcess: 2, StageKernel: 3, StageInit: 4, StageNetwork: 5, StageSSH: 6, StageReady: 7,
+	StageImage: 1, StageProcess: 2, StageKernel: 3, StageInit: 4, StageNetwork: 5, StageSSH: 6, StageReady: 7, StageCompleted: 7,
 }
 
 func (w *wait) advance(s Stage) {

@@ -22,6 +22,7 @@ type unit struct {
 	step    planner.Step
 	op      string
 	began   time.Time
+	begun   func() // says that the machine runs, to who waits for that alone
 	stopped drivers.StopReport
 }
 
@@ -203,7 +204,7 @@ func (u *unit) settle(ctx context.Context, i *state.Instance) error {
 	}
 	u.reached(StageImage)
 	i.Image, i.Boot, i.Guest = img, boot(artifact, i.Applied), artifact.Guest
-	i.Proven, i.Halted = state.Process{}, false
+	i.Proven, i.Exit, i.Halted = state.Process{}, nil, false
 	if artifact.Arch != "" {
 		i.Arch = artifact.Arch
 	}
@@ -300,13 +301,21 @@ func (u *unit) start(ctx context.Context, driver drivers.Driver, i state.Instanc
 	if err := noteStart(m.Dir, u.Now()); err != nil {
 		return err
 	}
-	return u.journalled("start", i, func() error { return driver.Start(ctx, *m) })
+	if err := u.journalled("start", i, func() error { return driver.Start(ctx, *m) }); err != nil {
+		return err
+	}
+	u.begun()
+	return nil
 }
 
 // prove waits until the running machine is ready, and records which process
 // was seen so.
 func (u *unit) prove(ctx context.Context, driver drivers.Driver, i state.Instance, m drivers.Machine) error {
+	u.begun()
 	w := newWait(u, driver, i, m)
+	if i.Applied.Kind == spec.KindTask {
+		return u.finish(ctx, w)
+	}
 	if err := w.ready(ctx); err != nil {
 		return u.explain(driver, m, w, err)
 	}

@@ -34,6 +34,8 @@ type node struct {
 	origins map[string]Pos
 	// from is where a variable got its value.
 	from Pos
+	// conditions are what a vm's depends_on says of others.
+	conditions []condition
 	// Of a module: its declarations, and, by output, the VMs and the inputs
 	// that the value was made from; members are all its vm nodes.
 	inside       *declarations

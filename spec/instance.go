@@ -49,6 +49,7 @@ func (i *instance) evaluate() {
 		i.vm.Running = state == present && v.True()
 	}
 	i.restart()
+	i.task()
 	i.cmdline()
 	i.env()
 	i.labels()
@@ -58,6 +59,8 @@ func (i *instance) evaluate() {
 	i.blocks("ready", i.ready)
 	i.blocks("lifecycle", i.lifecycle)
 	i.blocks("watch", i.watch)
+	i.blocks("health", i.health)
+	i.checkTask()
 	i.sort()
 }
 

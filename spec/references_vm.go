@@ -117,8 +117,12 @@ func showKey(key cty.Value) string {
 	return "..."
 }
 
-// linkDependsOn reads a list of VMs.
+// linkDependsOn reads a list of VMs, or, of a vm, a map from VMs to conditions.
 func (l *linker) linkDependsOn(n *node, arg *argument) {
+	if pairs, diags := hcl.ExprMap(arg.expr); !diags.HasErrors() && n.kind == "vm" {
+		l.linkConditions(n, arg, pairs)
+		return
+	}
 	items, diags := hcl.ExprList(arg.expr)
 	if diags.HasErrors() {
 		arg.wrong = true

@@ -86,6 +86,13 @@ var readySchema = &schema{
 	habits:   map[string]string{"port": "tcp", "url": "http", "command": "exec", "test": "exec", "cmd": "exec", "pattern": "log", "console": "log"},
 }
 
+var healthSchema = &schema{
+	kind:     "health",
+	optional: []string{"tcp", "http", "exec", "interval", "timeout", "start_period", "retries"},
+	once:     true,
+	habits:   map[string]string{"port": "tcp", "url": "http", "command": "exec", "test": "exec", "cmd": "exec", "every": "interval", "grace": "start_period", "initial_delay": "start_period", "threshold": "retries"},
+}
+
 var watchSchema = &schema{
 	kind:     "watch",
 	required: map[string]string{"paths": `paths = ["site/**"]`, "action": `action = "sync", "restart", "rebuild" or "exec"`},
@@ -120,13 +127,13 @@ var vmSchema = &schema{
 	labelled: true,
 	required: map[string]string{"image": "image = template.NAME, image = image.NAME, or image = \"builtin:minimal\""},
 	optional: []string{
-		"for_each", "count", "driver", "cpus", "memory", "running", "env", "cmdline", "depends_on", "hostname", "labels", "restart",
+		"for_each", "count", "driver", "cpus", "memory", "running", "env", "cmdline", "depends_on", "hostname", "labels", "restart", "kind", "command",
 	},
-	blocks: []*schema{portSchema, shareSchema, mountSchema, readySchema, lifecycleSchema, watchSchema, dynamicSchema},
+	blocks: []*schema{portSchema, shareSchema, mountSchema, readySchema, healthSchema, lifecycleSchema, watchSchema, dynamicSchema},
 	habits: map[string]string{
 		"environment": "env", "ram": "memory", "mem": "memory", "cores": "cpus", "vcpus": "cpus", "cpu": "cpus",
 		"name": "hostname", "ports": "port", "forward": "port", "volumes": "mount", "mounts": "mount", "disk": "mount", "volume": "mount",
-		"shares": "share", "label": "labels", "tags": "labels", "metadata": "labels", "healthcheck": "ready", "probe": "ready", "command": "cmdline", "kernel_params": "cmdline",
+		"shares": "share", "label": "labels", "tags": "labels", "metadata": "labels", "healthcheck": "health", "probe": "ready", "entrypoint": "command", "type": "kind", "kernel_params": "cmdline",
 		"append": "cmdline", "template": "image", "source": "image", "enabled": "running", "started": "running",
 		"replicas": "count", "hypervisor": "driver", "restart_policy": "restart",
 	},

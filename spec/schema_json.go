@@ -53,9 +53,11 @@ var arguments = map[string]map[string]about{
 		"running":    {"flag", "Whether it shall run. Default: true."},
 		"env":        {"map", "Environment variables of its services and commands."},
 		"cmdline":    {"text", "Words to add to the kernel's command line."},
-		"depends_on": {"list", "VMs and modules that must be ready first, besides those referred to."},
+		"depends_on": {"any", "VMs and modules that must be ready first, besides those referred to; or VMs and what they must be: started, ready or completed."},
 		"hostname":   {"text", "Its host name. Default: the block's name, with the instance's key."},
 		"labels":     {"map", "For people and programs; the guest does not see them."},
+		"kind":       {"text", "\"task\": it runs to an exit status, once, and is run again when something changes that it is made from."},
+		"command":    {"list", "Of a task: what it runs."},
 		"restart":    {"text", "What becomes of it when it ends by itself: \"no\" (the default), \"on-failure\" or \"always\", with a number of restarts in a row as in \"always:3\"."},
 	},
 	"port": {
@@ -81,6 +83,15 @@ var arguments = map[string]map[string]about{
 		"log":     {"text", "A regular expression that a line of the console must match."},
 		"ssh":     {"flag", "Whether SSH must answer."},
 		"timeout": {"text", "How long all this may take: \"60s\". Default: 2m."},
+	},
+	"health": {
+		"tcp":          {"number", "A port of the guest that must accept connections."},
+		"http":         {"text", "A URL, as seen in the guest, that must answer with 2xx or 3xx."},
+		"exec":         {"list", "A command in the guest that must exit with 0."},
+		"interval":     {"text", "How often it is probed. Default: 30s."},
+		"timeout":      {"text", "How long one probe may take. Default: 10s."},
+		"start_period": {"text", "For how long after the start failures do not count. Default: 0s."},
+		"retries":      {"number", "How many failures in a row make it unhealthy. Default: 3."},
 	},
 	"lifecycle": {
 		"prevent_destroy":      {"flag", "Refuse every plan that deletes or replaces it."},

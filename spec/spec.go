@@ -151,18 +151,24 @@ type VM struct {
 	CPUs      int               `json:"cpus"`
 	Memory    int               `json:"memory"` // MiB
 	Running   bool              `json:"running"`
-	Ports     []Port            `json:"ports,omitempty"`  // sorted by Guest, Protocol
-	Shares    []Share           `json:"shares,omitempty"` // sorted by Guest
+	Kind      string            `json:"kind,omitempty"`    // KindTask; empty for one that goes on
+	Command   []string          `json:"command,omitempty"` // of a task: what it runs, besides the image's services
+	Ports     []Port            `json:"ports,omitempty"`   // sorted by Guest, Protocol
+	Shares    []Share           `json:"shares,omitempty"`  // sorted by Guest
 	Env       map[string]string `json:"env,omitempty"`
 	Secrets   map[string]Secret `json:"secrets,omitempty"`    // of Env, but kept nowhere
 	Cmdline   string            `json:"cmdline,omitempty"`    // added to the image's own
 	DependsOn []Address         `json:"depends_on,omitempty"` // VMs, explicit or referred to; sorted
-	Ready     Ready             `json:"ready"`
-	Mounts    []Mount           `json:"mounts,omitempty"` // sorted by Volume
-	Labels    map[string]string `json:"labels,omitempty"` // for people and programs; the guest does not see them
-	Lifecycle Lifecycle         `json:"lifecycle,omitzero"`
-	Restart   Restart           `json:"restart,omitzero"`
-	Watch     []Watch           `json:"watch,omitempty"` // sorted
+	// Conditions says of those of DependsOn that need not be ready what they
+	// must be: ConditionStarted. A task is ready when it has completed.
+	Conditions map[Address]string `json:"conditions,omitempty"`
+	Ready      Ready              `json:"ready"`
+	Health     Health             `json:"health,omitzero"`
+	Mounts     []Mount            `json:"mounts,omitempty"` // sorted by Volume
+	Labels     map[string]string  `json:"labels,omitempty"` // for people and programs; the guest does not see them
+	Lifecycle  Lifecycle          `json:"lifecycle,omitzero"`
+	Restart    Restart            `json:"restart,omitzero"`
+	Watch      []Watch            `json:"watch,omitempty"` // sorted
 
 	// Unknown lists the attributes, as in Origins, whose value is known only
 	// after apply because it contains a host port that nobody has chosen yet.
@@ -173,7 +179,7 @@ type VM struct {
 	Sensitive []string `json:"sensitive,omitempty"`
 	// Origins says where each attribute was written. Keys are attribute
 	// paths: "memory", "env.DB_HOST", "port[80]", "port[53/udp]",
-	// "share[/srv/www]", "mount[volume.data]", "labels.tier", "ready.timeout" and "ready" (its block), "watch" (all of its blocks), "name" (for
+	// "share[/srv/www]", "mount[volume.data]", "labels.tier", "ready.timeout" and "ready" (its block), "health.tcp" and "health", "watch" (all of its blocks), "name" (for
 	// hostname), and "" for the vm block. An attribute left at its default has
 	// no entry; Origin falls back to the block's.
 	Origins map[string]Pos `json:"-"`

@@ -18,7 +18,7 @@ func (e *evaluator) vm(n *node) {
 	scope := e.scope(n)
 	each, ok := e.repetitions(n, scope)
 	n.tainted = n.tainted || !ok
-	deps := e.dependsOn(n)
+	deps, conditions := e.dependsOn(n), e.conditions(n)
 	n.env = splitEnv(n.block.args["env"], e.report)
 	for _, r := range each {
 		i := &instance{evaluator: e, node: n, repetition: r, ctx: scope}
@@ -31,7 +31,7 @@ func (e *evaluator) vm(n *node) {
 		if !ok {
 			continue // only looked at for more mistakes
 		}
-		i.vm.DependsOn = deps
+		i.vm.DependsOn, i.vm.Conditions = deps, conditions
 		if maps.Equal(i.vm.Origins, n.origins) {
 			i.vm.Origins = n.origins // a thousand instances are written in one place
 		}

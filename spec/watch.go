@@ -58,7 +58,7 @@ func compareWatches(a, b Watch) int {
 // watching begins before anything is chosen.
 func (i *instance) watch(b *block) {
 	i.origin("watch", b.at)
-	w := Watch{Paths: i.words(b, "paths"), Ignore: i.words(b, "ignore"), Command: i.words(b, "command")}
+	w := Watch{Paths: i.words(b, "paths", "watch"), Ignore: i.words(b, "ignore", "watch"), Command: i.words(b, "command", "watch")}
 	if v, ok := i.known(b, "action", "watch", cty.String); ok {
 		w.Action = v.AsString()
 	}
@@ -132,8 +132,8 @@ func badTarget(p string) string {
 }
 
 // words reads a list of texts.
-func (i *instance) words(b *block, name string) []string {
-	v, ok := i.known(b, name, "watch", cty.DynamicPseudoType)
+func (i *instance) words(b *block, name, path string) []string {
+	v, ok := i.known(b, name, path, cty.DynamicPseudoType)
 	if !ok {
 		return nil
 	}

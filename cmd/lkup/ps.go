@@ -51,6 +51,8 @@ func psRows(known state.State, now planner.Inventory, at time.Time) []view.PsRow
 			Memory:  i.Applied.Memory,
 			SSHPort: known.Instances[address].SSHPort,
 			PID:     i.Status.PID,
+			Kind:    i.Applied.Kind,
+			Exit:    i.Exit,
 		}
 		if !i.Status.Started.IsZero() {
 			row.Uptime = at.Sub(i.Status.Started)

@@ -15,7 +15,7 @@ import (
 
 type waitCmd struct {
 	dirFlag
-	For     string       `name:"for" default:"ready" enum:"ready,stopped" help:"ready: it runs and was seen ready. stopped: it does not run."`
+	For     string       `name:"for" default:"ready" enum:"ready,stopped,completed" help:"ready: it runs and was seen ready, or is a task that has completed. stopped: it does not run. completed: a task that ended with exit status 0."`
 	Timeout durationFlag `name:"timeout" placeholder:"DURATION" default:"0s" help:"How long to wait at most; without a limit by default."`
 	VMs     []string     `arg:"" name:"vm" predictor:"vm" help:"Machines; vm is all of them."`
 }
@@ -63,35 +63,44 @@ func (c *waitCmd) open(call *call, paths layout.Stack, chosen []spec.Address) (s
 	if err != nil {
 		return "", err
 	}
-	all := allDrivers(call.Host)
+	picked := state.State{Project: known.Project, Instances: map[spec.Address]state.Instance{}}
 	for _, a := range chosen {
 		i, there := known.Instances[a]
-		if !there && c.For == "stopped" {
-			continue
-		}
-		if !there {
+		if !there && c.For != "stopped" {
 			return "", fmt.Errorf("%s was removed", a)
 		}
-		driver, found := all[i.Driver]
-		if !found {
-			return "", fmt.Errorf("%s was made by driver %q, which this lkup does not have", a, i.Driver)
+		if there {
+			picked.Instances[a] = i
 		}
-		status, err := driver.Status(context.WithoutCancel(call.ctx), reconciler.Machine(i, paths, known.Project))
-		if err != nil {
-			return "", err
+	}
+	now, err := reconciler.Observe(context.WithoutCancel(call.ctx), picked, paths, allDrivers(call.Host))
+	if err != nil {
+		return "", err
+	}
+	for _, a := range sortedKeys(now) {
+		i := now[a]
+		switch {
+		case c.holds(i):
+			continue
+		case i.Exit != nil && *i.Exit != 0 && c.For != "stopped":
+			return "", fmt.Errorf("%s failed with exit status %d", a, *i.Exit)
+		case c.For == "completed" && i.Applied.Kind != spec.KindTask:
+			return "", fmt.Errorf("%s is no task, and never completes", a)
 		}
-		if !c.holds(reconciler.Observed(i, status)) {
-			return fmt.Sprintf("%s is %s and not %s", a, described(status.State), c.For), nil
-		}
+		return fmt.Sprintf("%s is %s and not %s", a, described(i.Status.State), c.For), nil
 	}
 	return "", nil
 }
 
 func (c *waitCmd) holds(i planner.Instance) bool {
-	if c.For == "stopped" {
+	completed := i.Exit != nil && *i.Exit == 0
+	switch c.For {
+	case "stopped":
 		return i.Status.State == drivers.Stopped || i.Status.State == drivers.Absent
+	case "completed":
+		return completed
 	}
-	return i.Status.State == drivers.Running && i.Proven
+	return completed || i.Status.State == drivers.Running && i.Proven
 }
 
 // described is a state in a sentence.

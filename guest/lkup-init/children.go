@@ -74,12 +74,20 @@ func (c *children) WaitAdopted(pid int) error {
 	switch {
 	case err != nil:
 		return err
-	case status.Signaled():
-		return fmt.Errorf("signal: %s", status.Signal())
-	case status.ExitStatus() != 0:
-		return fmt.Errorf("exit status %d", status.ExitStatus())
+	case status.Signaled() || status.ExitStatus() != 0:
+		return adoptedError(status)
 	}
 	return nil
+}
+
+// adoptedError is an adopted process that ended badly.
+type adoptedError unix.WaitStatus
+
+func (e adoptedError) Error() string {
+	if status := unix.WaitStatus(e); status.Signaled() {
+		return fmt.Sprintf("signal: %s", status.Signal())
+	}
+	return fmt.Sprintf("exit status %d", unix.WaitStatus(e).ExitStatus())
 }
 
 // reap reaps orphans for ever.

@@ -40,6 +40,7 @@ type machine struct {
 	children *children
 	modules  *modules
 	services []*service
+	status   int // of a task: the first of those that is not 0
 	off      offSwitch
 }
 
@@ -79,6 +80,9 @@ func (m *machine) boot() {
 	m.startServices()
 	m.serveConsole()
 	m.say(guest.StageUp)
+	if m.config.Task {
+		m.finishTask()
+	}
 }
 
 // say announces a stage to the host.

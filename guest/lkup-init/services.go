@@ -28,6 +28,8 @@ type service struct {
 	name string
 	stop func()        // asks it to end; does not wait
 	over chan struct{} // closed when it has ended
+	// status is its exit status, once it is over.
+	status int
 }
 
 // runOnboot runs the onboot containers one after another. As with LinuxKit, one
@@ -44,9 +46,11 @@ func (m *machine) runInTurn(dir string) {
 		s, err := m.start(bundle, strings.TrimPrefix(dir, "/containers/")+"-"+name, short)
 		if err != nil {
 			m.log("%s: %v", short, err)
+			m.noteStatus(cannotRun)
 			continue
 		}
 		<-s.over
+		m.noteStatus(s.status)
 		if r, err := readRuntime(bundle); err == nil {
 			r.cleanUp(bundle)
 		}
@@ -58,6 +62,7 @@ func (m *machine) startServices() {
 		s, err := m.start(filepath.Join(services, name), name, name)
 		if err != nil {
 			m.fail(name, err)
+			m.noteStatus(cannotRun)
 			continue
 		}
 		m.services = append(m.services, s)
@@ -156,6 +161,7 @@ func findRunc() (string, error) {
 // follow awaits the end of a container, and tells of a bad one.
 func (m *machine) follow(s *service, c container, wait func() error) {
 	err := wait()
+	s.status = exitStatus(err)
 	if err != nil && !m.ending() {
 		m.tellEnd(c, err)
 	}

@@ -82,6 +82,8 @@ func (a Access) settings(m drivers.Machine, vm spec.VM, k keys) guest.Config {
 		Interfaces:     []guest.Interface{{MAC: m.MAC, Address: userAddress, Gateway: userGateway}},
 		DNS:            []string{userDNS},
 		Time:           a.Now().Unix(),
+		Task:           vm.Kind == spec.KindTask,
+		Command:        vm.Command,
 	}
 	for _, s := range m.Shares {
 		c.Shares = append(c.Shares, guest.Share{Tag: s.Tag, Path: s.Guest, ReadOnly: s.ReadOnly})

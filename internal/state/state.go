@@ -99,6 +99,8 @@ type Instance struct {
 	// reading a manifest that nobody touched. They too stand only in the state.
 	ManifestSize int64 `json:"manifest_size,omitempty"`
 	ManifestTime int64 `json:"manifest_mtime,omitempty"`
+	// Exit is how the last run of a task ended; nil while that is not known.
+	Exit *Exit `json:"exit,omitempty"`
 	// Halted says that a person stopped or paused it: it is not started again by
 	// itself, until it is started or resumed in one way or another.
 	Halted bool `json:"halted,omitempty"`
@@ -108,6 +110,12 @@ type Instance struct {
 	Proven    Process   `json:"proven"`
 	CreatedAt time.Time `json:"created_at"`
 	AppliedAt time.Time `json:"applied_at"`
+}
+
+// Exit is how a task ended.
+type Exit struct {
+	Status int       `json:"status"`
+	At     time.Time `json:"at"`
 }
 
 // Process identifies a run of a machine.

@@ -265,6 +265,11 @@ func (s *Store) redirected(from, to spec.Address) ([]Instance, error) {
 		i.Applied.DependsOn = slices.Clone(i.Applied.DependsOn)
 		i.Applied.DependsOn[at] = to
 		slices.Sort(i.Applied.DependsOn)
+		if c, conditional := i.Applied.Conditions[from]; conditional {
+			i.Applied.Conditions = maps.Clone(i.Applied.Conditions)
+			delete(i.Applied.Conditions, from)
+			i.Applied.Conditions[to] = c
+		}
 		i, err := s.writeManifest(i)
 		if err != nil {
 			return nil, err

@@ -1,6 +1,7 @@
 package view
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"maps"
@@ -168,6 +169,12 @@ func (c *config) vm(v spec.VM) {
 	set(b, "memory", "memory", cty.StringVal(memory(v.Memory)))
 	set(b, "running", "running", cty.BoolVal(v.Running))
 	set(b, "restart", "restart", cty.StringVal(v.Restart.String()))
+	if v.Kind != "" {
+		set(b, "kind", "kind", cty.StringVal(v.Kind))
+	}
+	if len(v.Command) > 0 {
+		set(b, "command", "command", words(v.Command))
+	}
 	if v.Cmdline != "" {
 		set(b, "cmdline", "cmdline", cty.StringVal(v.Cmdline))
 	}
@@ -204,6 +211,7 @@ func (c *config) vm(v spec.VM) {
 		mount.SetAttributeValue("read_only", cty.BoolVal(m.ReadOnly))
 	}
 	c.ready(b, v, set)
+	c.health(b, v, set)
 	for _, w := range v.Watch {
 		watch := b.AppendNewBlock("watch", nil).Body()
 		set(watch, "paths", "watch", words(w.Paths))
@@ -270,9 +278,16 @@ func (c *config) dependsOn(b *hclwrite.Body, v spec.VM) {
 	}
 	var names []string
 	for _, dep := range v.DependsOn {
-		names = append(names, "vm."+label(dep))
+		name := "vm." + label(dep)
+		if len(v.Conditions) > 0 {
+			name = fmt.Sprintf("%s = %q", label(dep), cmp.Or(v.Conditions[dep], spec.ConditionReady))
+		}
+		names = append(names, name)
 	}
 	text := []byte("[" + strings.Join(names, ", ") + "]")
+	if len(v.Conditions) > 0 {
+		text = []byte("{ " + strings.Join(names, ", ") + " }")
+	}
 	b.SetAttributeRaw("depends_on", hclwrite.Tokens{{Type: 'I', Bytes: text}})
 }
 
@@ -294,6 +309,28 @@ func (c *config) ready(b *hclwrite.Body, v spec.VM, set func(*hclwrite.Body, str
 		set(r, "ssh", "ready.ssh", cty.True)
 	}
 	set(r, "timeout", "ready.timeout", cty.StringVal(shortDuration(v.Ready.Timeout)))
+}
+
+func (c *config) health(b *hclwrite.Body, v spec.VM, set func(*hclwrite.Body, string, string, cty.Value)) {
+	if v.Health.Interval == 0 {
+		return
+	}
+	h := b.AppendNewBlock("health", nil).Body()
+	if v.Health.TCP != 0 {
+		set(h, "tcp", "health.tcp", cty.NumberIntVal(int64(v.Health.TCP)))
+	}
+	if v.Health.HTTP != "" {
+		set(h, "http", "health.http", cty.StringVal(v.Health.HTTP))
+	}
+	if len(v.Health.Exec) > 0 {
+		set(h, "exec", "health.exec", words(v.Health.Exec))
+	}
+	set(h, "interval", "health.interval", cty.StringVal(shortDuration(v.Health.Interval)))
+	set(h, "timeout", "health.timeout", cty.StringVal(shortDuration(v.Health.Timeout)))
+	if v.Health.StartPeriod != 0 {
+		set(h, "start_period", "health.start_period", cty.StringVal(shortDuration(v.Health.StartPeriod)))
+	}
+	set(h, "retries", "health.retries", cty.NumberIntVal(int64(v.Health.Retries)))
 }
 
 // shortDuration is a duration without zeros: 2m, not 2m0s.

@@ -20,6 +20,7 @@ type Machine struct {
 	Status    drivers.State  `json:"status"`
 	Detail    string         `json:"detail,omitempty"`
 	Ready     bool           `json:"ready"`
+	Exit      *int           `json:"exit_status,omitempty"` // of a task that has ended
 	PID       int            `json:"pid,omitempty"`
 	Started   time.Time      `json:"started_at,omitzero"`
 	Driver    string         `json:"driver"`

@@ -211,6 +211,9 @@ func summaryOf(vm spec.VM) string {
 		maskedText(vm, "cpus", Count(vm.CPUs, "CPU")),
 		maskedText(vm, "memory", memory(vm.Memory)),
 	}
+	if vm.Kind == spec.KindTask {
+		parts = append(parts, strings.TrimSpace("task "+oneLine(maskedText(vm, "command", strings.Join(vm.Command, " ")))))
+	}
 	for _, f := range vm.Ports {
 		parts = append(parts, maskedText(vm, f.Attribute(), forward(f)))
 	}

@@ -128,6 +128,12 @@ func redactPlain(vm *spec.VM, path string) {
 		vm.Restart = spec.Restart{}
 	case "watch":
 		vm.Watch = nil
+	case "kind":
+		vm.Kind = hidden
+	case "command":
+		vm.Command = []string{hidden}
+	case "health.tcp", "health.http", "health.exec", "health.interval", "health.timeout", "health.start_period", "health.retries":
+		vm.Health = spec.Health{}
 	case "ready.tcp":
 		vm.Ready.TCP = 0
 	case "ready.http":

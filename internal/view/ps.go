@@ -25,7 +25,10 @@ type PsRow struct {
 	Memory  int           `json:"memory_mib"`
 	SSHPort int           `json:"ssh_port,omitempty"`
 	PID     int           `json:"pid,omitempty"`
-	Uptime  time.Duration `json:"-"` // 0 unless it runs
+	Kind    string        `json:"kind,omitempty"`        // "task", or empty
+	Exit    *int          `json:"exit_status,omitempty"` // of a task that has ended
+	Health  string        `json:"health,omitempty"`      // starting, healthy or unhealthy
+	Uptime  time.Duration `json:"-"`                     // 0 unless it runs
 }
 
 // PsText prints the machines as a table.
@@ -66,6 +69,12 @@ func headers(names ...string) []cell {
 }
 
 func statusCell(r PsRow) cell {
+	if r.Kind == spec.KindTask && r.Status == drivers.Stopped && r.Exit != nil {
+		if *r.Exit == 0 {
+			return cell{"completed", green}
+		}
+		return cell{fmt.Sprintf("failed (exit status %d)", *r.Exit), red}
+	}
 	switch r.Status {
 	case drivers.Running:
 		return cell{"running", green}
