@@ -129,8 +129,11 @@ const (
 
 // Status is what a driver sees of a machine.
 type Status struct {
-	State   State
-	Detail  string    // for people; may be empty
+	State  State
+	Detail string // for people; may be empty
+	// Stalled says that it is paused because the host could not write or read
+	// one of its disks; Detail says which.
+	Stalled bool
 	PID     int       // of the machine's process; 0 unless it runs
 	Started time.Time // of that process; zero unless it runs
 	// Ports are the host ports that the running machine really holds.

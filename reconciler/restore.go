@@ -97,6 +97,7 @@ func (r *Reconciler) copyBack(ctx context.Context, c state.Checkpoint, from stri
 			}
 		}
 		m.Instance.Proven = state.Process{}
+		m.Instance.Halted = m.Instance.Halted && !m.Running
 		restoring.Instances[address] = m.Instance
 	}
 	for _, address := range sorted(c.Volumes) {

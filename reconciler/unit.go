@@ -153,7 +153,7 @@ func (u *unit) up(ctx context.Context) error {
 		return nil
 	}
 	m := Machine(i, u.Layout, u.Project)
-	if err := u.start(ctx, driver, i, &m); err != nil {
+	if err := u.start(ctx, driver, i, &m, status.State); err != nil {
 		return u.explain(driver, m, nil, err)
 	}
 	return u.prove(ctx, driver, i, m)
@@ -285,7 +285,7 @@ func (u *unit) create(ctx context.Context, driver drivers.Driver, i *state.Insta
 }
 
 // start hands the machine to its driver, with its keys and settings.
-func (u *unit) start(ctx context.Context, driver drivers.Driver, i state.Instance, m *drivers.Machine) error {
+func (u *unit) start(ctx context.Context, driver drivers.Driver, i state.Instance, m *drivers.Machine, now drivers.State) error {
 	if i.Guest {
 		seed, err := u.Access.Prepare(ctx, *m, i.Applied)
 		if err != nil {
@@ -298,8 +298,10 @@ func (u *unit) start(ctx context.Context, driver drivers.Driver, i state.Instanc
 			}
 		}()
 	}
-	if err := noteStart(m.Dir, u.Now()); err != nil {
-		return err
+	if now != drivers.Paused { // else what its guest has said still counts
+		if err := noteStart(m.Dir, u.Now()); err != nil {
+			return err
+		}
 	}
 	if err := u.journalled("start", i, func() error { return driver.Start(ctx, *m) }); err != nil {
 		return err

@@ -90,6 +90,9 @@ func TestBoot(t *testing.T) {
 			"kill9super": kill9Supervisor,
 			"now":        isNow,
 			"kill9in":    killedIn,
+			"tolerant":   tolerant,
+			"fsize":      limitFiles,
+			"fsck":       checkVolume,
 		},
 		Setup: func(env *testscript.Env) error {
 			guests := guestsOf(env)

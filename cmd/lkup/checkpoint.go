@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -11,7 +10,6 @@ import (
 	"github.com/lkup/lkup/internal/state"
 	"github.com/lkup/lkup/internal/view"
 	"github.com/lkup/lkup/internal/volume"
-	"github.com/lkup/lkup/planner"
 	"github.com/lkup/lkup/reconciler"
 	"github.com/lkup/lkup/spec"
 )
@@ -275,8 +273,11 @@ func (c restoration) run(call *call, command, vm, name string) error {
 	if err != nil {
 		return err
 	}
-	if err := startAgain(call, paths, c.stackFlags, store, cold); err != nil {
-		return err
+	for _, group := range bySources(store.State(), cold) {
+		again := startApplied{call: call, flags: c.stackFlags, paths: paths, store: store, addresses: group}
+		if err := again.run(call.ctx, &applyFlags{}); err != nil {
+			return err
+		}
 	}
 	fmt.Fprintf(call.Err, "Restored %s of %s in %s.\n", saved.Name, view.Time(saved.CreatedAt), view.Duration(call.Now().Sub(began)))
 	return ensureSupervisor(call.Host, paths, store.State(), c.stackFlags)
@@ -310,42 +311,6 @@ func confirm(call *call, what string) error {
 		return errors.New("nothing was changed")
 	}
 	return nil
-}
-
-// startAgain starts machines as the state has them: what the stack files say
-// meanwhile is for the next apply.
-func startAgain(call *call, paths layout.Stack, flags stackFlags, store *state.Store, addresses []spec.Address) error {
-	if len(addresses) == 0 {
-		return nil
-	}
-	now := store.State()
-	g := now.Generation()
-	input := generationInput(call.Host, g)
-	if err := fillSecrets(call, flags, "the state", input.Stack, now); err != nil {
-		return err
-	}
-	var err error
-	if input.Inventory, err = reconciler.Observe(call.ctx, now, paths, allDrivers(call.Host)); err != nil {
-		return err
-	}
-	input.Outputs, input.Volumes, input.Targets = now.Outputs, sortedKeys(now.Volumes), addresses
-	images, err := newImageSources(call.Host, now.Project)
-	if err != nil {
-		return err
-	}
-	defer images.close()
-	plan := planner.New(input)
-	if plan.Empty() {
-		return nil
-	}
-	_, _, recipes := g.Digests()
-	progress := view.Events(call.Err, call.errStyle(), plan, call.Now)
-	defer progress.Close()
-	r := newReconciler(call.Host, paths, now.Project, images, store)
-	r.Emit = progress.Event
-	ctx, cancel := context.WithCancel(context.WithoutCancel(call.ctx))
-	defer cancel()
-	return r.Apply(ctx, call.ctx.Done(), plan, reconciler.Materials{Images: input.Stack.Images, Volumes: input.Stack.Volumes, Recipes: recipes})
 }
 
 type checkpointRmCmd struct {

@@ -88,6 +88,9 @@ type endings struct {
 	call  *call
 	paths layout.Stack
 	ended map[spec.Address]int // looks in a row that saw it ended
+	// stalled are those that a disk has paused; looks counts.
+	stalled map[spec.Address]bool
+	looks   int
 }
 
 // sureAfter is how many looks must agree: between the two halves of a restart a
@@ -102,7 +105,7 @@ func (e *endings) look() []state.Happening {
 	before := e.ended
 	e.ended = map[spec.Address]int{}
 	all := allDrivers(e.call.Host)
-	var found []state.Happening
+	found := e.stalls(known, all)
 	for _, a := range sortedKeys(known.Instances) {
 		i := known.Instances[a]
 		ender, able := all[i.Driver].(drivers.Ender)
@@ -115,6 +118,32 @@ func (e *endings) look() []state.Happening {
 		}
 		if e.ended[a] = before[a] + 1; e.ended[a] == sureAfter {
 			found = append(found, state.Happening{Time: e.call.Now().UTC(), Address: a, ID: i.ID, Kind: string(ending)})
+		}
+	}
+	return found
+}
+
+// stalls finds machines that a disk of the host has paused. That asks their
+// hypervisors, and so is done less often.
+func (e *endings) stalls(known state.State, all map[string]drivers.Driver) []state.Happening {
+	if e.looks++; e.looks%sureAfter != 0 {
+		return nil
+	}
+	before := e.stalled
+	e.stalled = map[spec.Address]bool{}
+	var found []state.Happening
+	for _, a := range sortedKeys(known.Instances) {
+		i := known.Instances[a]
+		driver, there := all[i.Driver]
+		if !there || !i.Created || !i.Applied.Running {
+			continue
+		}
+		status, err := driver.Status(e.call.ctx, reconciler.Machine(i, e.paths, known.Project))
+		if err != nil || !status.Stalled {
+			continue
+		}
+		if e.stalled[a] = true; !before[a] {
+			found = append(found, state.Happening{Time: e.call.Now().UTC(), Address: a, ID: i.ID, Kind: "stalled", Detail: status.Detail})
 		}
 	}
 	return found

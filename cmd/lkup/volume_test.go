@@ -2,7 +2,9 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -11,6 +13,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/lkup/lkup/internal/state"
+	"github.com/lkup/lkup/internal/volume"
 )
 
 // diskOf is the disk of a volume of the script's only stack.
@@ -66,4 +69,37 @@ func killedIn(ts *testscript.TestScript, _ bool, args []string) {
 	seconds, err := strconv.ParseFloat(args[0], 64)
 	ts.Check(err)
 	_ = ts.Exec("timeout", append([]string{"-s", "KILL", strconv.FormatFloat(seconds, 'f', 3, 64)}, args[1:]...)...)
+}
+
+// tolerant puts a QEMU first that is not killed, but told, when it writes
+// further into a file than it may: as it is told of a disk that is full.
+func tolerant(ts *testscript.TestScript, _ bool, _ []string) {
+	dir := ts.MkAbs("tolerant")
+	ts.Check(os.MkdirAll(dir, 0o755))
+	for _, name := range []string{"qemu-system-x86_64", "qemu-system-aarch64"} {
+		real, err := exec.LookPath(name)
+		if err != nil {
+			continue // this host runs the other one
+		}
+		script := "#!/bin/sh\ntrap '' XFSZ\nexec " + real + " \"$@\"\n"
+		ts.Check(os.WriteFile(filepath.Join(dir, name), []byte(script), 0o755))
+	}
+	ts.Setenv("PATH", dir+string(os.PathListSeparator)+ts.Getenv("PATH"))
+}
+
+// limitFiles ADDRESS BYTES is how far a machine's process may write into a file.
+func limitFiles(ts *testscript.TestScript, _ bool, args []string) {
+	pid := strconv.Itoa(rowOf(ts, args[0]).PID)
+	ts.Check(ts.Exec("prlimit", "--pid", pid, "--fsize="+args[1]+":"))
+}
+
+// checkVolume NAME demands that the file system of a volume is sound.
+func checkVolume(ts *testscript.TestScript, _ bool, args []string) {
+	program, err := volume.Disks{LookPath: exec.LookPath}.Formatter()
+	ts.Check(err)
+	// A guest that was killed leaves a journal to be replayed; that is sound.
+	output, err := exec.Command(filepath.Join(filepath.Dir(program), "e2fsck"), "-f", "-p", diskOf(ts, args[0])).CombinedOutput()
+	if exit := new(exec.ExitError); err != nil && !(errors.As(err, &exit) && exit.ExitCode() == 1) {
+		ts.Fatalf("%v: %s", err, output)
+	}
 }

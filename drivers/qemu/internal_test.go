@@ -108,7 +108,7 @@ func TestAFullDiskSaysWhatToDo(t *testing.T) {
 }
 
 func TestADiskThatStopsAMachineIsNamed(t *testing.T) {
-	m := drivers.Machine{Dir: "/state/db", Volumes: []drivers.Volume{
+	m := drivers.Machine{Name: "db", Dir: "/state/db", Volumes: []drivers.Volume{
 		{Name: "log", Path: "/state/volumes/1/disk.raw"}, {Name: "data", Path: "/state/volumes/2/disk.raw"},
 	}}
 	on := func(node, status string) block {
@@ -121,10 +121,10 @@ func TestADiskThatStopsAMachineIsNamed(t *testing.T) {
 		want   string
 	}{
 		"a full host": {[]block{on("volume0", "ok"), on("volume1", "nospace")},
-			"the host's disk is full, and nothing more can be written to volume data; free some space for /state/volumes/2, then let it go on"},
+			"the host's disk is full, and nothing more can be written to volume data; free some space for /state/volumes/2, then type: lkup resume db"},
 		"its own disk": {[]block{on("disk0", "nospace")},
-			"the host's disk is full, and nothing more can be written to its own disk; free some space for /state/db, then let it go on"},
-		"a broken disk": {[]block{on("volume0", "failed")}, "the host cannot write or read volume log; mend /state/volumes/1/disk.raw, then let it go on"},
+			"the host's disk is full, and nothing more can be written to its own disk; free some space for /state/db, then type: lkup resume db"},
+		"a broken disk": {[]block{on("volume0", "failed")}, "the host cannot write or read volume log; mend /state/volumes/1/disk.raw, then type: lkup resume db"},
 		"nobody says":   {nil, "io-error"},
 	} {
 		if diff := cmp.Diff(test.want, troubleText(m, test.blocks)); diff != "" {

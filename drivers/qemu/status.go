@@ -61,7 +61,7 @@ func inquire(ctx context.Context, m drivers.Machine, status *drivers.Status) err
 	}
 	if !guest.Running {
 		status.State, status.Detail = drivers.Paused, guest.Status
-		if guest.Status == ioError {
+		if status.Stalled = guest.Status == ioError; status.Stalled {
 			if status.Detail, err = q.trouble(m); err != nil {
 				return err
 			}
@@ -145,9 +145,9 @@ func troubleText(m drivers.Machine, all []block) string {
 		}
 		switch b.Status {
 		case "nospace":
-			return fmt.Sprintf("the host's disk is full, and nothing more can be written to %s; free some space for %s, then let it go on", what, filepath.Dir(path))
+			return fmt.Sprintf("the host's disk is full, and nothing more can be written to %s; free some space for %s, then type: lkup resume %s", what, filepath.Dir(path), m.Name)
 		case "failed":
-			return fmt.Sprintf("the host cannot write or read %s; mend %s, then let it go on", what, path)
+			return fmt.Sprintf("the host cannot write or read %s; mend %s, then type: lkup resume %s", what, path, m.Name)
 		}
 	}
 	return ioError
