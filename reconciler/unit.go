@@ -219,6 +219,9 @@ func (u *unit) settle(ctx context.Context, i *state.Instance) error {
 	if err := checkMounts(i.Applied.Mounts, i.Guest); err != nil {
 		return err
 	}
+	if err := checkHealth(i.Applied.Health, i.Guest); err != nil {
+		return err
+	}
 	if err := u.volumes(i); err != nil {
 		return err
 	}

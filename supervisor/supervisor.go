@@ -30,15 +30,36 @@ type Seen struct {
 	Restart spec.Restart
 	// Ending is how it ended; drivers.NotEnded while it runs.
 	Ending drivers.Ending
+	// Health is what its probes came to; the zero value if it has none.
+	Health Health
 	// Panicked says that its console shows the kernel's last words, though its
 	// process may have ended in order.
 	Panicked bool
 }
 
 // failed reports whether the machine ended otherwise than by powering off.
-func (s Seen) failed() bool { return s.Ending == drivers.EndedBad || s.Panicked }
+func (s Seen) failed() bool { return s.Ending == drivers.EndedBad || s.Panicked || s.unhealthy() }
+
+// unhealthy reports whether the machine runs, and does not do what it should.
+func (s Seen) unhealthy() bool {
+	return s.Ending == drivers.NotEnded && s.Health.Status == Unhealthy
+}
+
+// how says in words what became of the machine.
+func (s Seen) how() string {
+	switch {
+	case s.unhealthy():
+		return "it is unhealthy (" + s.Health.Last + ")"
+	case s.failed():
+		return "it crashed"
+	}
+	return "it powered off"
+}
 
 func (s Seen) kind() string {
+	if s.unhealthy() {
+		return Unhealthy
+	}
 	if s.failed() {
 		return KindCrashed
 	}
@@ -48,7 +69,7 @@ func (s Seen) kind() string {
 // Note is something to be told to people.
 type Note struct {
 	Address spec.Address
-	Kind    string // KindCrashed or KindOff
+	Kind    string // KindCrashed, KindOff or Unhealthy
 	Text    string
 }
 
@@ -95,7 +116,7 @@ func (s *Supervisor) Look(seen []Seen, now time.Time) (due []spec.Address, notes
 
 // look decides about a machine once for each of its ends.
 func (r *record) look(m Seen, now time.Time) string {
-	if m.Ending == drivers.NotEnded {
+	if m.Ending == drivers.NotEnded && !m.unhealthy() {
 		if r.ended {
 			r.began, r.ended, r.due = now, false, time.Time{} // somebody started it
 		}
@@ -105,14 +126,15 @@ func (r *record) look(m Seen, now time.Time) string {
 		return ""
 	}
 	r.ended = true
-	if now.Sub(r.began) >= steady {
+	// One that was never well since its start has not been steady, however long
+	// that took to show.
+	if now.Sub(r.began) >= steady && (!m.unhealthy() || m.Health.WasHealthy) {
 		r.tries = 0
 	}
-	how := "it powered off"
-	if m.failed() {
-		how = "it crashed"
-	}
+	how := m.how()
 	switch {
+	case m.Restart.Policy == "":
+		return how + "; restart = \"no\" leaves it so"
 	case m.Restart.Policy == spec.RestartOnFailure && !m.failed():
 		return how + "; restart = \"" + m.Restart.Policy + "\" leaves it so"
 	case r.tries >= m.Restart.Limit:

@@ -136,7 +136,10 @@ func (c lifeFlags) start(call *call, flags stackFlags, command string, restart b
 	defer l.store.Close()
 	defer func() { err = errors.Join(err, ensureSupervisor(call.Host, l.paths, l.store.State(), flags)) }()
 	for _, group := range bySources(l.known, l.chosen) {
-		s := startApplied{call: call, flags: flags, paths: l.paths, store: l.store, addresses: group, restart: restart, asked: true}
+		s := startApplied{call: call, flags: flags, paths: l.paths, store: l.store, addresses: group, asked: true}
+		if restart {
+			s.restart = group
+		}
 		if err := s.run(call.ctx, c.apply()); err != nil {
 			return err
 		}
@@ -152,8 +155,8 @@ type startApplied struct {
 	paths     layout.Stack
 	store     *state.Store
 	addresses []spec.Address
-	restart   bool // those that run too
-	asked     bool // also those that were applied not to run
+	restart   []spec.Address // of those, the ones to stop first if they run
+	asked     bool           // also those that were applied not to run
 }
 
 func (s startApplied) run(ctx context.Context, flags *applyFlags) error {
@@ -195,9 +198,7 @@ func (s startApplied) plan(ctx context.Context) (*planner.Plan, reconciler.Mater
 		return nil, with, nil, nil, err
 	}
 	input.Outputs, input.Volumes, input.Targets = now.Outputs, sortedKeys(now.Volumes), s.addresses
-	if s.restart {
-		input.Restart = s.addresses
-	}
+	input.Restart = s.restart
 	images, err := newImageSources(s.call.Host, now.Project)
 	if err != nil {
 		return nil, with, nil, nil, err

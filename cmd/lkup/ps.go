@@ -8,6 +8,7 @@ import (
 	"github.com/lkup/lkup/internal/view"
 	"github.com/lkup/lkup/planner"
 	"github.com/lkup/lkup/reconciler"
+	"github.com/lkup/lkup/spec"
 )
 
 type psCmd struct {
@@ -27,14 +28,14 @@ func (c *psCmd) Run(call *call) error {
 	if err != nil {
 		return err
 	}
-	rows := psRows(known, now, call.Now())
+	rows := psRows(known, now, readHealth(paths), call.Now())
 	if c.JSON {
 		return view.PsJSON(call.Out, rows)
 	}
 	return view.PsText(call.Out, call.outStyle(), rows)
 }
 
-func psRows(known state.State, now planner.Inventory, at time.Time) []view.PsRow {
+func psRows(known state.State, now planner.Inventory, health map[spec.Address]healthRecord, at time.Time) []view.PsRow {
 	var rows []view.PsRow
 	for _, address := range sortedKeys(now) {
 		i := now[address]
@@ -53,6 +54,9 @@ func psRows(known state.State, now planner.Inventory, at time.Time) []view.PsRow
 			PID:     i.Status.PID,
 			Kind:    i.Applied.Kind,
 			Exit:    i.Exit,
+		}
+		if i.Status.State == drivers.Running {
+			row.Health = healthOf(known.Instances[address], health)
 		}
 		if !i.Status.Started.IsZero() {
 			row.Uptime = at.Sub(i.Status.Started)

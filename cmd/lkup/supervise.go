@@ -96,7 +96,7 @@ func supervised(i state.Instance) bool {
 
 func anySupervised(known state.State) bool {
 	for _, i := range known.Instances {
-		if supervised(i) {
+		if supervised(i) || probed(i) {
 			return true
 		}
 	}
@@ -167,7 +167,8 @@ func (c *superviseCmd) Run(call *call) error {
 		return err // another one is at work
 	}
 	defer func() { _ = lock.Unlock() }() // it ends with the process
-	w := &watchman{call: call, order: o, paths: paths, lock: lock}
+	w := &watchman{call: call, order: o, paths: paths, lock: lock, probers: newProbers(call, paths)}
+	defer w.probers.close()
 	ticker := time.NewTicker(lookEvery)
 	defer ticker.Stop()
 	for {
@@ -194,6 +195,7 @@ type watchman struct {
 	lock  *flock.Flock
 
 	supervisor supervisor.Supervisor
+	probers    *probers
 	known      state.State
 	read       fs.FileInfo // the state's file when known was read
 	lastError  string
@@ -222,6 +224,10 @@ func (w *watchman) look(ctx context.Context) (more bool, err error) {
 	if !anySupervised(w.known) {
 		return false, nil
 	}
+	w.probers.follow(ctx, w.known)
+	for _, a := range w.probers.tell() {
+		w.tellHealth(a)
+	}
 	seen, err := w.see(ctx)
 	if err != nil {
 		return true, err
@@ -242,6 +248,14 @@ func (w *watchman) tell(n supervisor.Note) {
 	state.Tell(w.paths, state.Happening{
 		Time: w.call.Now().UTC(), Address: n.Address, ID: w.known.Instances[n.Address].ID, Kind: n.Kind, Detail: n.Text,
 	})
+}
+
+// tellHealth lets those who follow the stack know that a machine is well; that
+// it is not is told with what becomes of that.
+func (w *watchman) tellHealth(a spec.Address) {
+	if h := w.probers.told[a]; h.Status == supervisor.Healthy {
+		w.tell(supervisor.Note{Address: a, Kind: h.Status})
+	}
 }
 
 // holds reports whether the lock is still the one that others look at.
@@ -274,14 +288,14 @@ func (w *watchman) refresh() error {
 	return err
 }
 
-// see looks how the machines are that have a policy.
+// see looks how the machines are that have a policy or a health block.
 func (w *watchman) see(ctx context.Context) ([]supervisor.Seen, error) {
 	all := allDrivers(w.call.Host)
 	var seen []supervisor.Seen
 	for _, address := range sortedKeys(w.known.Instances) {
 		i := w.known.Instances[address]
 		ender, able := all[i.Driver].(drivers.Ender)
-		if !supervised(i) || !able {
+		if !supervised(i) && !probed(i) || !able {
 			continue
 		}
 		m := reconciler.Machine(i, w.paths, w.known.Project)
@@ -290,11 +304,19 @@ func (w *watchman) see(ctx context.Context) ([]supervisor.Seen, error) {
 			return nil, fmt.Errorf("look at %s: %w", address, err)
 		}
 		seen = append(seen, supervisor.Seen{
-			Address: address, Restart: i.Applied.Restart, Ending: ending,
+			Address: address, Restart: i.Applied.Restart, Ending: ending, Health: w.health(i),
 			Panicked: ending != drivers.NotEnded && reconciler.Panicked(m),
 		})
 	}
 	return seen, nil
+}
+
+// health is what was found of a machine's present run.
+func (w *watchman) health(i state.Instance) supervisor.Health {
+	if one := w.probers.all[i.Address]; one != nil && one.instance.Proven == i.Proven {
+		return one.get()
+	}
+	return supervisor.Health{}
 }
 
 // restart starts what is due, by a plan from what the state says: what the
@@ -337,7 +359,7 @@ func bySources(known state.State, due []spec.Address) [][]spec.Address {
 
 func (w *watchman) start(ctx context.Context, store *state.Store, due []spec.Address) error {
 	plan, with, r, closeAll, err := startApplied{
-		call: w.call, flags: w.order.flags(), paths: w.paths, store: store, addresses: due,
+		call: w.call, flags: w.order.flags(), paths: w.paths, store: store, addresses: due, restart: w.unwell(store.State(), due),
 	}.plan(ctx)
 	if err != nil {
 		return err
@@ -354,4 +376,16 @@ func (w *watchman) start(ctx context.Context, store *state.Store, due []spec.Add
 		return nil
 	}
 	return err
+}
+
+// unwell are those that run, and must be stopped first: who was started anew
+// meanwhile is another run.
+func (w *watchman) unwell(now state.State, due []spec.Address) []spec.Address {
+	var all []spec.Address
+	for _, a := range due {
+		if w.health(now.Instances[a]).Status == supervisor.Unhealthy {
+			all = append(all, a)
+		}
+	}
+	return all
 }

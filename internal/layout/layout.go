@@ -79,6 +79,10 @@ func (s Stack) Lock() string { return filepath.Join(s.Dir, "lock") }
 // among the sockets: it means nothing after a reboot.
 func (s Stack) SupervisorLock() string { return filepath.Join(s.Run, "supervisor.lock") }
 
+// Health is what that process found of the machines' health. It lies among the
+// sockets too.
+func (s Stack) Health() string { return filepath.Join(s.Run, "health.json") }
+
 // SupervisorLog is what that process did.
 func (s Stack) SupervisorLog() string { return filepath.Join(s.Dir, "supervisor.log") }
 

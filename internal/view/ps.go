@@ -77,7 +77,15 @@ func statusCell(r PsRow) cell {
 	}
 	switch r.Status {
 	case drivers.Running:
-		return cell{"running", green}
+		switch r.Health {
+		case "":
+			return cell{"running", green}
+		case "healthy":
+			return cell{"running (healthy)", green}
+		case "unhealthy":
+			return cell{"running (unhealthy)", red}
+		}
+		return cell{"running (" + r.Health + ")", yellow}
 	case drivers.Unknown, drivers.Absent:
 		return cell{withDetail(r), red}
 	case drivers.Stopped, drivers.Paused:

@@ -11,6 +11,7 @@ import (
 )
 
 func psRows() []view.PsRow {
+	three := 3
 	return []view.PsRow{
 		{
 			Address: `vm.web["blue"]`, Name: "web-blue", ID: "1a2b3c4d", Status: drivers.Running, Ready: true, Driver: "qemu",
@@ -25,6 +26,10 @@ func psRows() []view.PsRow {
 			Detail: "\x1b[31mthe guest powered itself off and nobody knows why it did so\nmore",
 		},
 		{Address: "vm.q", Name: "q", ID: "00000003", Status: drivers.Running, Driver: "qemu", CPUs: 1, Memory: 384, Uptime: 75 * time.Second},
+		{Address: "vm.h", Name: "h", ID: "00000005", Status: drivers.Running, Ready: true, Health: "healthy", Driver: "qemu", CPUs: 1, Memory: 256, Uptime: time.Minute},
+		{Address: "vm.i", Name: "i", ID: "00000006", Status: drivers.Running, Ready: true, Health: "unhealthy", Driver: "qemu", CPUs: 1, Memory: 256, Uptime: time.Minute},
+		{Address: "vm.t", Name: "t", ID: "00000007", Status: drivers.Stopped, Kind: spec.KindTask, Exit: new(int), Driver: "qemu", CPUs: 1, Memory: 256},
+		{Address: "vm.f", Name: "f", ID: "00000008", Status: drivers.Stopped, Kind: spec.KindTask, Exit: &three, Driver: "qemu", CPUs: 1, Memory: 256},
 		{Address: "vm.x", Name: "x", ID: "00000004", Status: drivers.Unknown, Detail: "process 7 is not proven ours", Driver: "qemu", CPUs: 1, Memory: 256},
 	}
 }
