@@ -18,7 +18,6 @@ import (
 var version = "0.1.0-dev"
 
 func main() {
-	tuneMemory()
 	home, _ := os.UserHomeDir()
 	program, _ := os.Executable()
 	os.Exit(run(os.Args[1:], Host{

@@ -125,6 +125,7 @@ func run(args []string, host Host) int {
 		view.Error(host.Err, host.errStyle(), fmt.Errorf("%w\n\nRun lkup --help to see the commands and flags", err))
 		return exitUsage
 	}
+	tuneMemory(command.Command() == "plan")
 	return host.withSignals(func(ctx context.Context, signals interrupts) error {
 		return command.Run(&call{Host: host, ctx: ctx, interrupts: signals})
 	})

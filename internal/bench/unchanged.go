@@ -91,7 +91,7 @@ func measureMemory(ctx context.Context, l lkup, r *report) error {
 	if err != nil {
 		return err
 	}
-	cmd := exec.CommandContext(ctx, l.binary, "plan", "-C", many)
+	cmd := exec.CommandContext(ctx, l.binary, "plan", "--allow-overcommit", "-C", many)
 	cmd.Env = l.env()
 	if output, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("lkup plan: %w\n%s", err, output)
