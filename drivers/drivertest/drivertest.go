@@ -37,6 +37,12 @@ type Harness struct {
 	Up string
 	// Guest is nil if the driver runs no real guests.
 	Guest *Guest
+	// NoShares and RawOnly are what the driver refuses: directories of the host,
+	// and volumes of other formats.
+	NoShares, RawOnly bool
+	// Holder is the pid of who holds a running machine's ports; nil if that is
+	// the machine's own process.
+	Holder func(t *testing.T, m drivers.Machine, s drivers.Status) int
 	// Machines is how many are run at once; at least 2.
 	Machines int
 	// Kills is how many times Apart is killed at some instant.
@@ -136,9 +142,13 @@ func Run(t *testing.T, h Harness) {
 	if h.Guest != nil {
 		tests["ports/forwarded to the guest"] = forwarded
 		tests["stop/by the power button"] = powerButton
-		tests["shares/both ways"] = shares
 		tests["life/guest has its memory"] = memory
-		tests["live/seen by the guest"] = liveGuest
+		if !h.NoShares {
+			tests["shares/both ways"] = shares
+		}
+		if len(drivers.Abilities(h.Driver(t))) > 0 {
+			tests["live/seen by the guest"] = liveGuest
+		}
 	}
 	if _, able := h.Driver(t).(drivers.Consoler); able {
 		tests["console/attach"] = attach

@@ -203,7 +203,9 @@ func oddPaths(t *testing.T, s *scene) {
 	for n := range m.Boot.Disks {
 		m.Boot.Disks[n].Path = rename(m.Boot.Disks[n].Path, strings.Repeat(", ", n+1))
 	}
-	m.Shares = []drivers.Share{{Tag: "odd", Host: dir, Guest: "/odd"}}
+	if !s.h.NoShares {
+		m.Shares = []drivers.Share{{Tag: "odd", Host: dir, Guest: "/odd"}}
+	}
 	s.start(t, m)
 	s.up(t, m, 1)
 }
@@ -314,7 +316,7 @@ func commandLine(t *testing.T, s *scene) {
 		return // it need not be
 	}
 	s.m.Memory = 173
-	if line := liner.CommandLine(s.m); !strings.Contains(line, "173") || !strings.Contains(line, s.m.MAC) {
+	if line := liner.CommandLine(s.m); !strings.Contains(line, "173") || !strings.Contains(line, s.m.Nonce) {
 		t.Errorf("it does not show the machine: %s", line)
 	}
 }

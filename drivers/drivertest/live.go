@@ -103,11 +103,15 @@ func liveMemory(t *testing.T, s *scene) {
 // volumesKept: a volume is made once, keeps what it holds, and grows.
 func volumesKept(t *testing.T, s *scene) {
 	dir := t.TempDir()
+	second := "qcow2"
+	if s.h.RawOnly {
+		second = "raw"
+	}
 	s.m.Volumes = []drivers.Volume{
 		{Name: "raw", Path: filepath.Join(dir, "raw, 1"), Format: "raw", Size: 8},
-		{Name: "qcow2", Path: filepath.Join(dir, "qcow2"), Format: "qcow2", Size: 16},
+		{Name: "second", Path: filepath.Join(dir, "second"), Format: second, Size: 16},
 	}
-	want := map[string]int{"raw": 8, "qcow2": 16}
+	want := map[string]int{"raw": 8, "second": 16}
 	if diff := cmp.Diff(want, s.start(t, s.m).Volumes); diff != "" {
 		t.Errorf("sizes (-want +got):\n%s", diff)
 	}

@@ -93,7 +93,11 @@ func portHeldByMachine(t *testing.T, s *scene) {
 	if err == nil {
 		t.Fatal("two machines hold one port")
 	}
-	for _, want := range []string{strconv.Itoa(s.m.Ports[0].Host), strconv.Itoa(was.PID)} {
+	holder := was.PID
+	if s.h.Holder != nil {
+		holder = s.h.Holder(t, s.m, was)
+	}
+	for _, want := range []string{strconv.Itoa(s.m.Ports[0].Host), strconv.Itoa(holder)} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("the error does not name %s: %v", want, err)
 		}

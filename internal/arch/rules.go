@@ -45,6 +45,7 @@ func Rules() []Rule {
 		{"drivers", []string{"spec"}, []string{"hcl", "os", "exec"}},
 		{"drivers/drivertest", append([]string{"internal/porttest"}, driver...), []string{"hcl"}},
 		{"drivers/fake", append([]string{"guest", "internal/process"}, driver...), []string{"hcl"}},
+		{"drivers/hyperkit", append([]string{"internal/process"}, driver...), []string{"hcl"}},
 		{"drivers/qemu", append([]string{"internal/process"}, driver...), []string{"hcl"}},
 		{"sources", []string{"spec"}, []string{"hcl", "os", "exec"}},
 		{"sources/store", source, []string{"hcl"}},

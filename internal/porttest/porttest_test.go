@@ -42,20 +42,19 @@ func TestNoTwoHaveABlock(t *testing.T) {
 	for n := range 3 {
 		note(Of(t).First, fmt.Sprintf("block %d of this process", n))
 	}
-	var killed *exec.Cmd
 	for n := range 3 {
-		killed = exec.Command(os.Args[0])
-		killed.Env = append(os.Environ(), reserve+"=1")
-		input, err := killed.StdinPipe()
+		holder := exec.Command(os.Args[0])
+		holder.Env = append(os.Environ(), reserve+"=1")
+		input, err := holder.StdinPipe()
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer input.Close()
-		output, err := killed.StdoutPipe()
+		t.Cleanup(func() { input.Close() })
+		output, err := holder.StdoutPipe()
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := killed.Start(); err != nil {
+		if err := holder.Start(); err != nil {
 			t.Fatal(err)
 		}
 		told, err := bufio.NewReader(output).ReadString('\n')
@@ -67,7 +66,7 @@ func TestNoTwoHaveABlock(t *testing.T) {
 			t.Fatal(err)
 		}
 		note(first, fmt.Sprintf("process %d", n))
-		defer func(c *exec.Cmd) { _ = c.Process.Kill(); _ = c.Wait() }(killed)
+		t.Cleanup(func() { _ = holder.Process.Kill(); _ = holder.Wait() })
 	}
 }
 
