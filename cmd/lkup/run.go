@@ -47,6 +47,7 @@ type cli struct {
 	Resume     resumeCmd      `cmd:"" help:"Let paused machines go on."`
 	Ps         psCmd          `cmd:"" help:"List the stack's machines."`
 	Wait       waitCmd        `cmd:"" help:"Wait until machines are ready, or stopped."`
+	Top        topCmd         `cmd:"" help:"Show what machines use of this computer."`
 	Inspect    inspectCmd     `cmd:"" help:"Print all that is known of a machine, as JSON."`
 	Events     eventsCmd      `cmd:"" help:"Show what happened in the stack."`
 	Ls         lsCmd          `cmd:"" help:"List the stacks on this computer."`

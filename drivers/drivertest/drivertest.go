@@ -139,6 +139,9 @@ func Run(t *testing.T, h Harness) {
 			tests["snapshots/files are the machine"] = filesAreMachine
 		}
 	}
+	if _, able := h.Driver(t).(drivers.Meter); able {
+		tests["usage/told"] = usageTold
+	}
 	if h.Guest != nil {
 		tests["ports/forwarded to the guest"] = forwarded
 		tests["stop/by the power button"] = powerButton
