@@ -25,8 +25,8 @@ type Input struct {
 	// Abilities says what each driver can change in a running machine.
 	Abilities map[string][]drivers.Ability
 	Inventory Inventory
-	// Volumes are those that exist.
-	Volumes []spec.Address
+	// Volumes are those that exist, with their sizes in MiB; 0 if unknown.
+	Volumes map[spec.Address]int
 	// Outputs are the outputs as last applied.
 	Outputs map[string]any
 	// Targets, if any, restrict the plan to these addresses and what they

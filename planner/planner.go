@@ -21,7 +21,7 @@ func New(in Input) *Plan {
 		return p.refresh()
 	}
 	plan := &Plan{Steps: p.steps(p.selected())}
-	plan.Refusals = slices.Concat(refusals(plan.Steps), p.beyondHost(plan.Steps), p.heldElsewhere(plan.Steps))
+	plan.Refusals = slices.Concat(refusals(plan.Steps, p.sizes), p.beyondHost(plan.Steps), p.heldElsewhere(plan.Steps))
 	plan.Drift = p.drift(plan.Steps)
 	plan.Ops = schedule(plan.Steps, p.Inventory)
 	plan.Volumes = p.volumeSteps(plan.Steps)
@@ -40,6 +40,7 @@ type planning struct {
 	// volumes exist, under their new addresses; volumesMoved maps those to the
 	// ones in the state.
 	volumes      map[spec.Address]bool
+	sizes        map[spec.Address]int // of the volumes, in MiB; 0 if unknown
 	volumesMoved map[spec.Address]spec.Address
 	vms          []spec.VM // those that the steps point to, in one piece
 }

@@ -8,7 +8,7 @@ import (
 
 // refusals lists the steps that the stack files forbid, or that nobody can do
 // without losing what a volume holds.
-func refusals(steps []Step) []Refusal {
+func refusals(steps []Step, sizes map[spec.Address]int) []Refusal {
 	var all []Refusal
 	for _, s := range steps {
 		if s.Blocked != "" {
@@ -19,20 +19,31 @@ func refusals(steps []Step) []Refusal {
 				all = append(all, Refusal{s.Address, detail})
 			}
 		}
-		if s.Want == nil || s.Have == nil {
+		if s.Want == nil || s.Action == NoOp {
 			continue
 		}
-		for _, had := range s.Have.Mounts {
-			for _, m := range s.Want.Mounts {
-				if m.Volume == had.Volume && m.Size < had.Size {
-					all = append(all, Refusal{s.Address, fmt.Sprintf(
-						"%s cannot shrink from %s to %s, because what lies there would be lost; write a size of %[2]s or more, or make another volume",
-						m.Volume, memoryText(had.Size), memoryText(m.Size))})
-				}
+		for _, m := range s.Want.Mounts {
+			if had := max(sizes[m.Volume], mountedSize(s.Have, m.Volume)); m.Size < had {
+				all = append(all, Refusal{s.Address, fmt.Sprintf(
+					"%s cannot shrink from %s to %s, because what lies there would be lost; write a size of %[2]s or more, or make another volume",
+					m.Volume, memoryText(had), memoryText(m.Size))})
 			}
 		}
 	}
 	return all
+}
+
+// mountedSize is how large a volume was that a VM has, or 0.
+func mountedSize(vm *spec.VM, volume spec.Address) int {
+	if vm == nil {
+		return 0
+	}
+	for _, m := range vm.Mounts {
+		if m.Volume == volume {
+			return m.Size
+		}
+	}
+	return 0
 }
 
 // prevented says why lifecycle.prevent_destroy forbids a step. What was applied

@@ -42,9 +42,9 @@ func (s VolumeStep) Sentence() string {
 // moveVolumes gives volumes the addresses that moved blocks say, also where
 // instances mount them. It comes before any comparison.
 func (p *planning) moveVolumes() {
-	p.volumes = map[spec.Address]bool{}
-	for _, a := range p.Volumes {
-		p.volumes[a] = true
+	p.volumes, p.sizes = map[spec.Address]bool{}, map[spec.Address]int{}
+	for a, size := range p.Volumes {
+		p.volumes[a], p.sizes[a] = true, size
 	}
 	if p.Stack == nil {
 		return
@@ -54,7 +54,7 @@ func (p *planning) moveVolumes() {
 		for _, from := range slices.Sorted(maps.Keys(p.volumes)) {
 			if to, covered := m.Apply(from); covered && !p.volumes[to] {
 				delete(p.volumes, from)
-				p.volumes[to] = true
+				p.volumes[to], p.sizes[to] = true, p.sizes[from]
 				p.volumesMoved[to] = cmp.Or(p.volumesMoved[from], from)
 				delete(p.volumesMoved, from)
 			}

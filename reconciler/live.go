@@ -110,7 +110,11 @@ func (u *unit) volume(address spec.Address) (state.Volume, error) {
 	if v, found := u.Store.State().Volumes[address]; found {
 		return v, nil
 	}
-	v, err := u.newVolume(address)
+	wanted, found := u.with.Volumes[address]
+	if !found {
+		return state.Volume{}, fmt.Errorf("the plan has no %s", address)
+	}
+	v, err := u.newVolume(wanted)
 	if err != nil {
 		return v, err
 	}

@@ -66,6 +66,8 @@ type Disks interface {
 	// Copy makes a copy of a disk, which must be of that format and refer to no
 	// other file.
 	Copy(ctx context.Context, from, to, format string) error
+	// Fits is the size of a disk that somebody brings, in MiB.
+	Fits(ctx context.Context, path string) (int, error)
 	// Clone makes a copy of a file as it is, which is on the host's disk when
 	// it returns.
 	Clone(ctx context.Context, from, to string) error

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 
 	"github.com/lkup/lkup/drivers"
 	"github.com/lkup/lkup/internal/state"
@@ -41,38 +42,76 @@ func (x *execution) importVolume(ctx context.Context, step planner.VolumeStep) e
 	if _, there := x.Store.State().Volumes[step.Address]; there {
 		return nil
 	}
-	if x.Disks == nil {
-		return errors.New("this program cannot copy disks")
-	}
-	v, err := x.newVolume(step.Address)
-	if err != nil {
-		return err
+	wanted, found := x.with.Volumes[step.Address]
+	if !found {
+		return fmt.Errorf("the plan has no %s", step.Address)
 	}
 	from := step.From
 	if !filepath.IsAbs(from) {
 		from = filepath.Join(x.Project, from)
 	}
-	if err := x.Store.MakeVolume(v); err != nil {
+	if err := x.Import(ctx, wanted, from); err != nil {
 		return err
 	}
-	if err := x.Disks.Copy(ctx, from, filepath.Join(x.Layout.Volume(v.ID), v.File()), v.Format); err != nil {
-		return errors.Join(err, x.Store.UnmakeVolume(v))
-	}
 	x.emit(Event{Address: step.Address, Kind: OpDone, Op: "import"})
-	return x.Store.PutVolume(v)
+	return nil
+}
+
+// Import makes a volume that is not there yet a copy of a disk, which must be
+// of its format and no larger.
+func (r *Reconciler) Import(ctx context.Context, wanted spec.Volume, from string) error {
+	if r.Disks == nil {
+		return errors.New("this program cannot copy disks")
+	}
+	size, err := r.Disks.Fits(ctx, from)
+	if err != nil {
+		return err
+	}
+	if size > wanted.Size {
+		return fmt.Errorf("%s is a disk of %d MiB, and %s shall have %d MiB; write in its block: size = \"%[2]dMiB\"", from, size, wanted.Address, wanted.Size)
+	}
+	v, err := r.newVolume(wanted)
+	if err != nil {
+		return err
+	}
+	if err := r.Store.MakeVolume(v); err != nil {
+		return err
+	}
+	if err := r.Disks.Copy(ctx, from, filepath.Join(r.Layout.Volume(v.ID), v.File()), v.Format); err != nil {
+		return errors.Join(err, r.Store.UnmakeVolume(v))
+	}
+	return r.Store.PutVolume(v)
+}
+
+// Backup copies a volume's disk as it is at one moment. Machines that write to
+// it are told to flush their caches, and held still meanwhile.
+func (r *Reconciler) Backup(ctx context.Context, v state.Volume, to string) error {
+	var writers []*saved
+	known := r.Store.State()
+	for _, address := range sorted(known.Instances) {
+		i := known.Instances[address]
+		if !slices.ContainsFunc(i.Applied.Mounts, func(m spec.Mount) bool { return m.Volume == v.Address && !m.ReadOnly }) || !i.Created {
+			continue
+		}
+		m, err := r.look(ctx, i, Saving{DisksOnly: true})
+		if err != nil {
+			return fmt.Errorf("%s: %w", address, err)
+		}
+		writers = append(writers, m)
+	}
+	if err := r.flush(ctx, writers); err != nil {
+		return err
+	}
+	return r.holdStill(ctx, writers, func() error { return r.clone(ctx, filepath.Join(r.Layout.Volume(v.ID), v.File()), to) })
 }
 
 // newVolume is the record of a volume that is still to be made.
-func (x *execution) newVolume(address spec.Address) (state.Volume, error) {
-	wanted, found := x.with.Volumes[address]
-	if !found {
-		return state.Volume{}, fmt.Errorf("the plan has no %s", address)
-	}
-	id, err := x.random(4)
+func (r *Reconciler) newVolume(wanted spec.Volume) (state.Volume, error) {
+	id, err := r.random(4)
 	if err != nil {
 		return state.Volume{}, err
 	}
-	return state.Volume{Address: address, ID: id, Name: wanted.Name, Format: wanted.Format, CreatedAt: x.Now().UTC()}, nil
+	return state.Volume{Address: wanted.Address, ID: id, Name: wanted.Name, Format: wanted.Format, CreatedAt: r.Now().UTC()}, nil
 }
 
 // checkMounts refuses mounts that the image cannot make.

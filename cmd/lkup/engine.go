@@ -154,7 +154,7 @@ func abilities(host Host) map[string][]drivers.Ability {
 }
 
 // planInput gathers what a plan depends on.
-func planInput(host Host, stack *spec.Stack, digests map[spec.Address]sources.Digest, now planner.Inventory, known state.State) planner.Input {
+func planInput(host Host, stack *spec.Stack, digests map[spec.Address]sources.Digest, now planner.Inventory, known state.State, paths layout.Stack) planner.Input {
 	chosen := make(map[spec.Address]string, len(stack.VMs))
 	for address, vm := range stack.VMs {
 		chosen[address] = chosenDriver(vm)
@@ -165,7 +165,7 @@ func planInput(host Host, stack *spec.Stack, digests map[spec.Address]sources.Di
 		Drivers:   chosen,
 		Abilities: abilities(host),
 		Inventory: now,
-		Volumes:   sortedKeys(known.Volumes),
+		Volumes:   volumeSizes(paths, known),
 		Outputs:   known.Outputs,
 	}
 }

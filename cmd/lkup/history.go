@@ -107,7 +107,7 @@ func (c *diffCmd) Run(call *call) error {
 		return err
 	}
 	input := generationInput(call.Host, to)
-	input.Outputs, input.Inventory, input.Volumes = from.Outputs, planner.Inventory{}, sortedKeys(from.Volumes)
+	input.Outputs, input.Inventory, input.Volumes = from.Outputs, planner.Inventory{}, unsized(from.Volumes)
 	for a, m := range from.Members {
 		i := planner.Instance{Address: a, Applied: m.VM, Digest: m.Digest, Driver: m.Driver, Created: true, Proven: true}
 		i.Status.State = drivers.Stopped
@@ -168,7 +168,7 @@ func (c *rollbackCmd) Run(call *call) error {
 	if input.Inventory, err = reconciler.Observe(call.ctx, now, paths, allDrivers(call.Host)); err != nil {
 		return err
 	}
-	input.Outputs, input.Volumes = now.Outputs, sortedKeys(now.Volumes)
+	input.Outputs, input.Volumes = now.Outputs, volumeSizes(paths, now)
 	images, err := newImageSources(call.Host, now.Project)
 	if err != nil {
 		return err

@@ -197,7 +197,7 @@ func (s startApplied) plan(ctx context.Context) (*planner.Plan, reconciler.Mater
 	if input.Inventory, err = reconciler.Observe(ctx, now, s.paths, allDrivers(s.call.Host)); err != nil {
 		return nil, with, nil, nil, err
 	}
-	input.Outputs, input.Volumes, input.Targets = now.Outputs, sortedKeys(now.Volumes), s.addresses
+	input.Outputs, input.Volumes, input.Targets = now.Outputs, volumeSizes(s.paths, now), s.addresses
 	input.Restart = s.restart
 	images, err := newImageSources(s.call.Host, now.Project)
 	if err != nil {

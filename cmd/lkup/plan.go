@@ -193,7 +193,7 @@ func (d decider) run(ctx context.Context) (*decision, error) {
 		}
 	}
 	p.stack.Seal(known.Lineage)
-	input := planInput(d.host, p.stack, pinned.digests, now, known)
+	input := planInput(d.host, p.stack, pinned.digests, now, known, p.paths)
 	input.Targets, input.Exclude, input.Replace = d.choice.Target, d.choice.Exclude, d.choice.Replace
 	input.Restart = d.restart
 	input.Destroy, input.RefreshOnly = d.choice.Destroy, d.choice.RefreshOnly

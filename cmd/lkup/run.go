@@ -60,6 +60,7 @@ type cli struct {
 	Console    consoleCmd     `cmd:"" help:"Attach to a guest's console."`
 	Checkpoint checkpointCmd  `cmd:"" help:"Save the whole stack as it is at one moment, and go back to that."`
 	Snapshot   snapshotCmd    `cmd:"" help:"Save one machine as it is at one moment, and go back to that."`
+	Volume     volumeCmd      `cmd:"" help:"Look at volumes, back them up, restore and remove them."`
 	State      stateCmd       `cmd:"" help:"Look at and mend what lkup remembers of the stack."`
 	History    historyCmd     `cmd:"" help:"List what the stack was after each apply."`
 	Diff       diffCmd        `cmd:"" help:"Show what differs between two generations of the stack."`

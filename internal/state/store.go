@@ -331,6 +331,25 @@ func (s *Store) ReleaseVolume(address spec.Address) error {
 	})
 }
 
+// RemoveVolume destroys a volume that no instance has. Its disk goes first, so
+// that a crash in between leaves the record, and it can be removed again.
+func (s *Store) RemoveVolume(address spec.Address) error {
+	known := s.State()
+	for _, i := range known.Instances {
+		if _, has := i.Volumes[address]; has {
+			return fmt.Errorf("%s has %s", i.Address, address)
+		}
+	}
+	v, found := known.Volumes[address]
+	if !found {
+		return nil // it was removed already
+	}
+	if err := os.RemoveAll(s.paths.Volume(v.ID)); err != nil {
+		return fmt.Errorf("remove the disk of %s: %w", address, err)
+	}
+	return s.ReleaseVolume(address)
+}
+
 // MoveVolume gives a volume another address, also where instances mount it.
 func (s *Store) MoveVolume(from, to spec.Address) error {
 	known := s.State()

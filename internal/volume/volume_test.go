@@ -23,6 +23,7 @@ func data(t *testing.T, format string) drivers.Volume {
 }
 
 func TestANewVolumeIsFormattedAndTheSameEachTime(t *testing.T) {
+	t.Parallel()
 	for _, format := range []string{"raw", "qcow2"} {
 		first, second := data(t, format), data(t, format)
 		for _, v := range []drivers.Volume{first, second} {
@@ -58,6 +59,7 @@ func TestANewVolumeIsFormattedAndTheSameEachTime(t *testing.T) {
 
 // TestWhatHoldsAnythingIsNeverFormatted is the law of this package.
 func TestWhatHoldsAnythingIsNeverFormatted(t *testing.T) {
+	t.Parallel()
 	formatted := data(t, "raw")
 	if err := disks.Format(t.Context(), formatted, "0a1b2c3d"); err != nil {
 		t.Fatal(err)
@@ -102,6 +104,7 @@ func TestWhatHoldsAnythingIsNeverFormatted(t *testing.T) {
 }
 
 func TestABlankVolumeIsFormatted(t *testing.T) {
+	t.Parallel()
 	sparse, full := data(t, "raw"), data(t, "raw")
 	if err := errors.Join(os.WriteFile(sparse.Path, nil, 0o600), os.Truncate(sparse.Path, 16<<20), os.WriteFile(full.Path, make([]byte, 16<<20), 0o600)); err != nil {
 		t.Fatal(err)
@@ -120,6 +123,7 @@ func TestABlankVolumeIsFormatted(t *testing.T) {
 // TestWhatAKilledFormattingLeftIsReplaced: the disk has its name only once it
 // is whole, so what a crash leaves is another file.
 func TestWhatAKilledFormattingLeftIsReplaced(t *testing.T) {
+	t.Parallel()
 	for _, format := range []string{"raw", "qcow2"} {
 		v := data(t, format)
 		for _, left := range []string{v.Path + ".format", v.Path + ".part"} {
@@ -144,6 +148,7 @@ func TestWhatAKilledFormattingLeftIsReplaced(t *testing.T) {
 }
 
 func TestFileSystemsOfVolumesAreSound(t *testing.T) {
+	t.Parallel()
 	v := data(t, "raw")
 	if err := disks.Format(t.Context(), v, "0a1b2c3d"); err != nil {
 		t.Fatal(err)
@@ -158,6 +163,7 @@ func TestFileSystemsOfVolumesAreSound(t *testing.T) {
 }
 
 func TestDamagedHeadersAreErrors(t *testing.T) {
+	t.Parallel()
 	sound := data(t, "qcow2")
 	if err := disks.Format(t.Context(), sound, "0a1b2c3d"); err != nil {
 		t.Fatal(err)
