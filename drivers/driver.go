@@ -51,8 +51,13 @@ type Machine struct {
 
 	Arch   string // GOARCH of the guest
 	CPUs   int
-	Memory int // MiB
-	MAC    string
+	Memory int    // MiB
+	MAC    string // of the driver's own network, where there are no NICs
+	// NICs are the machine's places in its stack's networks. With none, it has
+	// the driver's own network.
+	NICs   []NIC
+	Stack  string // the stack's ID
+	Domain string // what the full names of the stack's machines end in
 
 	Boot   Boot
 	Ports  []Port
@@ -136,7 +141,8 @@ type Status struct {
 	Stalled bool
 	PID     int       // of the machine's process; 0 unless it runs
 	Started time.Time // of that process; zero unless it runs
-	// Ports are the host ports that the running machine really holds.
+	// Ports are the host ports that the running machine, or its switch, really
+	// holds.
 	Ports []Port
 	// Memory is what the running guest has of the RAM that it was started
 	// with, and MemoryMax is that RAM, in MiB; 0 if unknown.

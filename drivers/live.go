@@ -87,6 +87,9 @@ func Abilities(d Driver) []Ability {
 	if _, able := d.(VolumeGrower); able {
 		all = append(all, LiveVolumes)
 	}
+	if _, able := d.(Rewirer); able {
+		all = append(all, LiveNetworks)
+	}
 	if _, able := d.(Pauser); able {
 		all = append(all, LivePause)
 	}

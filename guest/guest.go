@@ -34,6 +34,7 @@ type Config struct {
 	Interfaces     []Interface       `json:"interfaces,omitempty"`
 	Hosts          map[string]string `json:"hosts,omitempty"` // name -> address, for /etc/hosts
 	DNS            []string          `json:"dns,omitempty"`
+	Search         []string          `json:"search,omitempty"` // domains of names without dots
 	Shares         []Share           `json:"shares,omitempty"`
 	Volumes        []Volume          `json:"volumes,omitempty"`
 	// Task says that the machine is to end once its services have ended, and
@@ -50,6 +51,8 @@ type Interface struct {
 	MAC     string `json:"mac"`
 	Address string `json:"address"`           // CIDR: 10.0.2.15/24
 	Gateway string `json:"gateway,omitempty"` // IPv4
+	// Address6 is an IPv6 address besides, as CIDR.
+	Address6 string `json:"address6,omitempty"`
 }
 
 // Share is a 9p share to mount.

@@ -78,7 +78,7 @@ func hostEcho(t *testing.T) string {
 			if err != nil {
 				return
 			}
-			packets.WriteTo(content[:n], from)
+			_, _ = packets.WriteTo(content[:n], from)
 		}
 	}()
 	return listener.Addr().String()
@@ -203,7 +203,7 @@ func resolver(t *testing.T, name string, a [4]byte) string {
 				}}
 			}
 			answer, _ := m.Pack()
-			packets.WriteTo(answer, from)
+			_, _ = packets.WriteTo(answer, from)
 		}
 	}()
 	return packets.LocalAddr().String()
@@ -297,7 +297,7 @@ func TestHostPortsComeAndGoWhileConnectionsLast(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	kept.SetDeadline(time.Now().Add(limit))
+	_ = kept.SetDeadline(time.Now().Add(limit))
 	if _, err := kept.Write([]byte("hel")); err != nil {
 		t.Fatal(err)
 	}

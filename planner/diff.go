@@ -39,6 +39,7 @@ func (d *diff) attributes() {
 	d.ports()
 	d.shares()
 	d.mounts()
+	d.networks()
 	d.env()
 	scalar(d, "cmdline", "Cmdline", h.Cmdline, w.Cmdline, quoted)
 	scalar(d, "restart", "Restart.Policy", h.Restart, w.Restart, spec.Restart.String)
@@ -260,6 +261,48 @@ func (d *diff) mounts() {
 				"Mounts.ReadOnly": h.ReadOnly != w.ReadOnly,
 			}))
 		}
+	}
+}
+
+func (d *diff) networks() {
+	if slices.EqualFunc(d.have.Networks, d.want.Networks, spec.NIC.Equal) {
+		return
+	}
+	have, want := map[string]spec.NIC{}, map[string]spec.NIC{}
+	for _, n := range d.have.Networks {
+		have[n.Attribute()] = n
+	}
+	for _, n := range d.want.Networks {
+		want[n.Attribute()] = n
+	}
+	for _, attribute := range union(have, want) {
+		h, there := have[attribute]
+		w, wanted := want[attribute]
+		switch {
+		case !wanted:
+			d.element(attribute, nicText(h), "", d.dearestOf("Networks."))
+		case !there:
+			d.element(attribute, "", nicText(w), d.dearestOf("Networks."))
+		default:
+			d.nic(attribute, h, w)
+		}
+	}
+}
+
+// nic compares a VM's place in a network, one change for each field.
+func (d *diff) nic(attribute string, have, want spec.NIC) {
+	for _, f := range []struct{ name, field, have, want string }{
+		{"name", "Name", have.Name, want.Name},
+		{"subnet", "Subnet", have.Subnet, want.Subnet},
+		{"address", "Address", have.Address, want.Address},
+		{"address", "Auto", chosenText(have), chosenText(want)},
+		{"default", "Default", flagText(have.Default), flagText(want.Default)},
+		{"aliases", "Aliases", wordsText(have.Aliases), wordsText(want.Aliases)},
+		{"dns", "DNS", wordsText(have.DNS), wordsText(want.DNS)},
+		{"egress", "Egress", EgressText(have.Egress), EgressText(want.Egress)},
+		{"host_access", "HostAccess", flagText(have.HostAccess), flagText(want.HostAccess)},
+	} {
+		d.element(attribute+"."+f.name, f.have, f.want, d.cost("Networks."+f.field))
 	}
 }
 

@@ -21,6 +21,9 @@ var attributes = []struct{ field, name string }{
 	{"Ports.Guest", "`port`: added, taken out"}, {"Ports.Host", "`port.host`"}, {"Ports.Address", "`port.address`"}, {"Ports.Protocol", "`port.protocol`"},
 	{"Shares.Guest", "`share`: added, taken out"}, {"Shares.Host", "`share.host`"}, {"Shares.ReadOnly", "`share.read_only`"},
 	{"Mounts.Volume", "`mount`: added, taken out"}, {"Mounts.Path", "`mount.path`"}, {"Mounts.ReadOnly", "`mount.read_only`"}, {"Mounts.Size", "`volume.size`"},
+	{"Networks.Network", "`networks`: added, taken out"}, {"Networks.Default", "`networks`: another first"},
+	{"Networks.Address", "`network.address`"}, {"Networks.Subnet", "`network.subnet`"}, {"Networks.Aliases", "`network.aliases`"},
+	{"Networks.Egress", "`network.egress`"}, {"Networks.HostAccess", "`network.host_access`"}, {"Networks.DNS", "`network.dns`"},
 	{"Ready.TCP", "`ready`: its probes"}, {"Ready.Timeout", "`ready.timeout`"}, {"Labels", "`labels`"},
 	{"Lifecycle.PreventDestroy", "`lifecycle.prevent_destroy`"}, {"Lifecycle.IgnoreChanges", "`lifecycle.ignore_changes`"},
 	{"Lifecycle.Triggers", "`lifecycle.replace_triggered_by`: what it refers to"},
@@ -29,7 +32,7 @@ var attributes = []struct{ field, name string }{
 // noAttributes are fields that no argument of a stack file has for itself, or
 // whose group has a line.
 var noAttributes = []string{
-	"Address", "Running", "Restart.Limit", "Watch.Ignore", "Watch.Action", "Watch.Target", "Watch.Command", "Ports.Auto", "Conditions", "Health.TCP", "Health.HTTP", "Health.Exec", "Health.Timeout", "Health.StartPeriod", "Health.Retries", "Ready.HTTP", "Ready.Exec", "Ready.Log", "Ready.SSH", "Unknown", "Sensitive", "Origins",
+	"Address", "Running", "Restart.Limit", "Watch.Ignore", "Watch.Action", "Watch.Target", "Watch.Command", "Networks.Name", "Networks.Auto", "Ports.Auto", "Conditions", "Health.TCP", "Health.HTTP", "Health.Exec", "Health.Timeout", "Health.StartPeriod", "Health.Retries", "Ready.HTTP", "Ready.Exec", "Ready.Log", "Ready.SSH", "Unknown", "Sensitive", "Origins",
 }
 
 // TestTheDocumentationSaysWhatChangesCost keeps the table in docs/plans.md.

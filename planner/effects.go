@@ -59,6 +59,18 @@ var costs = map[string]Cost{
 	"Mounts.Size":     {Effect: EffectLive, Needs: drivers.LiveVolumes},
 	"Mounts.ReadOnly": {Effect: EffectRestart},
 
+	// The guest has its addresses from its start; the rest is the switch's affair.
+	"Networks.Network":    {Effect: EffectRestart},
+	"Networks.Name":       {Effect: EffectLive, Needs: drivers.LiveNetworks},
+	"Networks.Subnet":     {Effect: EffectRestart},
+	"Networks.Address":    {Effect: EffectRestart},
+	"Networks.Auto":       {Effect: EffectNone},
+	"Networks.Default":    {Effect: EffectRestart},
+	"Networks.Aliases":    {Effect: EffectLive, Needs: drivers.LiveNetworks},
+	"Networks.DNS":        {Effect: EffectLive, Needs: drivers.LiveNetworks},
+	"Networks.Egress":     {Effect: EffectLive, Needs: drivers.LiveNetworks},
+	"Networks.HostAccess": {Effect: EffectLive, Needs: drivers.LiveNetworks},
+
 	// Who watches the machine reads the record.
 	"Restart.Policy": {Effect: EffectNone},
 	"Restart.Limit":  {Effect: EffectNone},

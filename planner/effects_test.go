@@ -55,6 +55,7 @@ func TestEveryFieldOfAVMIsCompared(t *testing.T) {
 		Health:    spec.Health{Interval: time.Second},
 		Ready:     spec.Ready{TCP: 80, HTTP: "http://localhost/", Exec: []string{"true"}, Log: "up", SSH: false, Timeout: time.Minute},
 		Mounts:    []spec.Mount{{Volume: "volume.d", Path: "/d", Size: 512}},
+		Networks:  []spec.NIC{{Network: "network.n", Name: "n", Subnet: "10.9.0.0/24", Address: "10.9.0.2", Egress: []string{"all"}}},
 		Labels:    map[string]string{"tier": "web"},
 		Restart:   spec.Restart{Policy: spec.RestartOnFailure, Limit: 5},
 		Watch:     []spec.Watch{{Paths: []string{"site/**"}, Action: spec.WatchSync, Target: "/srv"}},
@@ -72,6 +73,13 @@ func TestEveryFieldOfAVMIsCompared(t *testing.T) {
 			m := v.Mounts[0]
 			change(&m)
 			v.Mounts = []spec.Mount{m}
+		}
+	}
+	onNIC := func(change func(*spec.NIC)) func(*spec.VM) {
+		return func(v *spec.VM) {
+			n := v.Networks[0]
+			change(&n)
+			v.Networks = []spec.NIC{n}
 		}
 	}
 	tests := []struct {
@@ -123,6 +131,16 @@ func TestEveryFieldOfAVMIsCompared(t *testing.T) {
 		{"Mounts.Path", "mount[volume.d]", onVolume(func(m *spec.Mount) { m.Path = "/e" }), planner.EffectRestart},
 		{"Mounts.Size", "mount[volume.d]", onVolume(func(m *spec.Mount) { m.Size = 1024 }), planner.EffectLive},
 		{"Mounts.ReadOnly", "mount[volume.d]", onVolume(func(m *spec.Mount) { m.ReadOnly = true }), planner.EffectRestart},
+		{"Networks.Network", "network[network.n]", func(v *spec.VM) { v.Networks = nil }, planner.EffectRestart},
+		{"Networks.Name", "network[network.n].name", onNIC(func(n *spec.NIC) { n.Name = "m" }), planner.EffectLive},
+		{"Networks.Subnet", "network[network.n].subnet", onNIC(func(n *spec.NIC) { n.Subnet = "10.9.0.0/16" }), planner.EffectRestart},
+		{"Networks.Address", "network[network.n].address", onNIC(func(n *spec.NIC) { n.Address = "10.9.0.3" }), planner.EffectRestart},
+		{"Networks.Auto", "network[network.n].address", onNIC(func(n *spec.NIC) { n.Auto = true }), planner.EffectNone},
+		{"Networks.Default", "network[network.n].default", onNIC(func(n *spec.NIC) { n.Default = true }), planner.EffectRestart},
+		{"Networks.Aliases", "network[network.n].aliases", onNIC(func(n *spec.NIC) { n.Aliases = []string{"x"} }), planner.EffectLive},
+		{"Networks.DNS", "network[network.n].dns", onNIC(func(n *spec.NIC) { n.DNS = []string{"192.0.2.1"} }), planner.EffectLive},
+		{"Networks.Egress", "network[network.n].egress", onNIC(func(n *spec.NIC) { n.Egress = nil }), planner.EffectLive},
+		{"Networks.HostAccess", "network[network.n].host_access", onNIC(func(n *spec.NIC) { n.HostAccess = true }), planner.EffectLive},
 		{"Labels", "labels.tier", func(v *spec.VM) { v.Labels = nil }, planner.EffectNone},
 		{"Lifecycle.PreventDestroy", "lifecycle.prevent_destroy", func(v *spec.VM) { v.Lifecycle.PreventDestroy = true }, planner.EffectNone},
 		{"Lifecycle.IgnoreChanges", "lifecycle.ignore_changes", func(v *spec.VM) { v.Lifecycle.IgnoreChanges = []string{"env"} }, planner.EffectNone},

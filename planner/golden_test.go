@@ -31,7 +31,7 @@ func digestsOf(pairs ...string) map[spec.Address]sources.Digest {
 }
 
 // able is a driver that can change live all that any can.
-var able = map[string][]drivers.Ability{"qemu": {drivers.LivePorts, drivers.LiveMemory, drivers.LiveVolumes}}
+var able = map[string][]drivers.Ability{"qemu": {drivers.LivePorts, drivers.LiveMemory, drivers.LiveVolumes, drivers.LiveNetworks}}
 
 // running1 is an instance that runs as applied.
 func running1(vm spec.VM) planner.Instance {

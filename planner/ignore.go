@@ -48,6 +48,7 @@ func mixed(want, have spec.VM) spec.VM {
 	out.Ports = choose(want, have.Ports, want.Ports, spec.Port.Attribute)
 	out.Shares = choose(want, have.Shares, want.Shares, spec.Share.Attribute)
 	out.Mounts = choose(want, have.Mounts, want.Mounts, spec.Mount.Attribute)
+	out.Networks = choose(want, have.Networks, want.Networks, spec.NIC.Attribute)
 	out.Env = chooseTexts(want, "env", have.Env, want.Env)
 	out.Secrets = chooseSecrets(want, have.Secrets)
 	out.Labels = chooseTexts(want, "labels", have.Labels, want.Labels)

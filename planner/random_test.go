@@ -94,6 +94,12 @@ func randomVM(r *rand.Rand, n int, before []spec.Address, free *[]spec.Port) spe
 	for guest := 1; guest <= r.IntN(4); guest++ {
 		vm.Ports = append(vm.Ports, randomPort(r, n, guest, free))
 	}
+	if r.IntN(4) == 0 {
+		nic := spec.NIC{Network: "network.lan", Name: "lan", Subnet: "10.9.0.0/24", Address: fmt.Sprintf("10.9.0.%d", n+2), Auto: true, Default: true}
+		nic.Egress = pick(r, nil, []string{"all"}, []string{"192.0.2.1:80"})
+		nic.Aliases = pick(r, nil, nil, []string{"other-" + name})
+		vm.Networks = []spec.NIC{nic}
+	}
 	for _, dep := range before {
 		if r.IntN(3) == 0 {
 			vm.DependsOn = append(vm.DependsOn, dep)

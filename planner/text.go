@@ -142,6 +142,28 @@ func mountText(m spec.Mount) string {
 	return text
 }
 
+// nicText is a VM's place in a network.
+func nicText(n spec.NIC) string {
+	_, bits, _ := strings.Cut(n.Subnet, "/")
+	return n.Address + "/" + bits + ", egress " + EgressText(n.Egress)
+}
+
+// chosenText says whose choice a VM's address is.
+func chosenText(n spec.NIC) string {
+	if n.Auto {
+		return "chosen by lkup"
+	}
+	return "as written"
+}
+
+// EgressText is a network's egress as people write it.
+func EgressText(egress []string) string {
+	if len(egress) == 0 {
+		return "none"
+	}
+	return strings.Join(egress, " ")
+}
+
 func digestText(d sources.Digest) string {
 	if !d.Valid() {
 		return string(d)

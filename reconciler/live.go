@@ -61,6 +61,9 @@ func (u *unit) conform(ctx context.Context, driver drivers.Driver, i state.Insta
 			return err
 		}
 	}
+	if err := u.rewire(ctx, driver, i, m); err != nil {
+		return err
+	}
 	if status.Memory != 0 && status.Memory != m.Memory {
 		ballooner, able := driver.(drivers.Ballooner)
 		if !able {

@@ -137,5 +137,6 @@ func Facts(known state.State, moved []spec.Moved) spec.Facts {
 		}
 		facts.HostPorts[address] = chosen
 	}
+	facts.Addresses = addresses(known, moved)
 	return facts
 }

@@ -50,7 +50,9 @@ func (r *Reconciler) ChoosePorts(ctx context.Context, stack *spec.Stack) (spec.F
 			return spec.Facts{}, err
 		}
 	}
-	return Facts(state.State{Ports: chosen}, nil), nil
+	facts := Facts(state.State{Ports: chosen}, nil)
+	facts.Addresses = addresses(known, stack.Moved)
+	return facts, nil
 }
 
 // movedPorts are chosen ports under the addresses that moved blocks give.

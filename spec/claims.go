@@ -14,6 +14,11 @@ type claims struct {
 	names   []nameClaim
 	ports   []claim
 	volumes []volumeClaim
+	// networks and nics are for connectAll.
+	networks []networkClaim
+	nics     []nicClaim
+	// written says where the arguments of networks were.
+	written map[Address]map[string]hcl.Range
 	// lost are auto ports of earlier runs that a stack file now wants by number.
 	lost []claim
 }

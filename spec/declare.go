@@ -112,10 +112,10 @@ type declarations struct {
 }
 
 // roots are what a reference can start with, besides a for expression's own names.
-var roots = []string{"var", "local", "image", "template", "volume", "vm", "module", "secret", "each", "count", "path", "stack"}
+var roots = []string{"var", "local", "image", "template", "volume", "network", "vm", "module", "secret", "each", "count", "path", "stack"}
 
 // kinds are the blocks that become nodes.
-var kinds = []string{"variable", "image", "template", "volume", "vm", "module", "secret", "output", "check"}
+var kinds = []string{"variable", "image", "template", "volume", "network", "vm", "module", "secret", "output", "check"}
 
 // declare sorts the blocks of the stack files of one directory, and finds names
 // given twice.

@@ -24,6 +24,9 @@ func ParseEgress(text string) (e Egress, problem string) {
 	if text == EgressAll {
 		return Egress{All: true}, ""
 	}
+	if text == "none" {
+		return Egress{}, `"none" stands alone and in no list. Write: egress = "none"`
+	}
 	if prefix, err := netip.ParsePrefix(text); err == nil {
 		return Egress{Prefix: prefix.Masked()}, onlyIPv4(prefix.Addr())
 	}

@@ -93,6 +93,8 @@ func (e *evaluator) evaluate(n *node) {
 		e.template(n)
 	case "volume":
 		e.volume(n)
+	case "network":
+		e.network(n)
 	case "vm":
 		e.vm(n)
 	case "module":

@@ -56,6 +56,8 @@ func (i *instance) evaluate() {
 	i.blocks("port", i.port)
 	i.blocks("share", i.share)
 	i.blocks("mount", i.mount)
+	i.networks()
+	i.blocks("network", i.network)
 	i.blocks("ready", i.ready)
 	i.blocks("lifecycle", i.lifecycle)
 	i.blocks("watch", i.watch)

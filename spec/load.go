@@ -76,9 +76,9 @@ func evaluate(project fs.FS, in Inputs) *evaluator {
 		report: newReport(),
 		in:     in,
 		reader: &reader{project: project, files: map[string]*hcl.File{}, read: map[string]bool{}, bodies: map[string][]hcl.Body{}},
-		claims: &claims{}, movedAt: map[Pos]hcl.Range{},
+		claims: &claims{written: map[Address]map[string]hcl.Range{}}, movedAt: map[Pos]hcl.Range{},
 		stack: &Stack{
-			Images: map[Address]Image{}, VMs: map[Address]VM{}, Volumes: map[Address]Volume{}, Outputs: map[string]Output{},
+			Images: map[Address]Image{}, VMs: map[Address]VM{}, Volumes: map[Address]Volume{}, Networks: map[Address]Network{}, Outputs: map[string]Output{},
 			Inputs: map[string]Input{}, From: map[Pos][]string{},
 		},
 	}
@@ -95,6 +95,7 @@ func evaluate(project fs.FS, in Inputs) *evaluator {
 	e.evaluateAll(order(e.declared.all(), e.report))
 	e.refactorings()
 	e.profiles()
+	e.connectAll()
 	e.claims.settle(e.report)
 	e.warnUnused()
 	e.madeOf()
@@ -110,7 +111,7 @@ func (e *evaluator) link(d *declarations) {
 
 // without gives facts that lack some host ports.
 func (f Facts) without(lost []claim) Facts {
-	out := Facts{HostPorts: maps.Clone(f.HostPorts)}
+	out := Facts{HostPorts: maps.Clone(f.HostPorts), Addresses: f.Addresses}
 	for _, c := range lost {
 		ports := maps.Clone(out.HostPorts[c.vm])
 		delete(ports, c.port.Key())

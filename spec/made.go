@@ -20,7 +20,7 @@ func (e *evaluator) madeOf() {
 			e.input(n, position(n.at()))
 		case "secret":
 			e.input(n, position(n.at()))
-		case "image", "template", "vm", "volume":
+		case "image", "template", "vm", "volume", "network":
 			e.fromOf(n)
 		}
 	}

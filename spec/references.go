@@ -142,6 +142,9 @@ func (l *linker) linkNode(n *node, arg *argument, t hcl.Traversal, target *node)
 	if target.kind == "volume" && !l.checkVolume(t, target) {
 		return false
 	}
+	if target.kind == "network" && !l.checkNetwork(t, target) {
+		return false
+	}
 	if (target.kind == "image" || target.kind == "template") && len(t) > 2 {
 		l.fail(t.SourceRange(), "Unknown attribute", "%s has no attributes; it only serves as the image of a vm. Write: image = %s", target.address(), target.address())
 		return false
@@ -167,7 +170,7 @@ func (l *linker) undeclared(t hcl.Traversal, root, name string) {
 		hint = " Declare it: " + root + ` "` + name + `" { ... }`
 	}
 	if root != "local" && root != "var" {
-		for _, other := range []string{"image", "template", "volume", "vm", "module", "secret"} {
+		for _, other := range []string{"image", "template", "volume", "network", "vm", "module", "secret"} {
 			if l.nodes[other][name] != nil {
 				hint = " Did you mean " + other + "." + name + "?"
 			}
@@ -200,7 +203,9 @@ func (l *linker) linkRepetition(n *node, b *block, arg *argument, t hcl.Traversa
 }
 
 // repeatable reports whether for_each and count make several of a node.
-func repeatable(n *node) bool { return n.kind == "vm" || n.kind == "volume" || n.kind == "module" }
+func repeatable(n *node) bool {
+	return n.kind == "vm" || n.kind == "volume" || n.kind == "network" || n.kind == "module"
+}
 
 func repetitionHint(n *node, inMeta bool) string {
 	switch {
@@ -231,12 +236,12 @@ func (l *linker) oneOf(t hcl.Traversal, root, attr string, attrs []string) bool 
 // rootHint says what to type instead of a reference with an unknown root.
 func (l *linker) rootHint(t hcl.Traversal) string {
 	root := t.RootName()
-	for _, kind := range []string{"image", "template", "volume", "vm", "module", "secret", "local", "var"} {
+	for _, kind := range []string{"image", "template", "volume", "network", "vm", "module", "secret", "local", "var"} {
 		if l.nodes[kind][root] != nil {
 			return " Did you mean " + kind + "." + root + attributeExample(t[1:]) + "?"
 		}
 	}
-	habit := map[string]string{"variable": "var", "vars": "var", "locals": "local", "images": "image", "templates": "template", "vms": "vm", "self": "vm", "volumes": "volume", "modules": "module", "secrets": "secret"}[root]
+	habit := map[string]string{"variable": "var", "vars": "var", "locals": "local", "images": "image", "templates": "template", "vms": "vm", "self": "vm", "volumes": "volume", "networks": "network", "net": "network", "modules": "module", "secrets": "secret"}[root]
 	switch {
 	case len(t) > 1 && habit != "":
 		return " Did you mean " + habit + attributeExample(t[1:]) + "?"

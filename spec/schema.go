@@ -1,8 +1,11 @@
 package spec
 
+import "strings"
+
 // schema says what a kind of block may hold.
 type schema struct {
 	kind     string
+	within   string            // of what, where another block has the same kind
 	labelled bool              // it has a name
 	required map[string]string // argument -> what to type
 	optional []string
@@ -50,6 +53,9 @@ func (s *schema) blockKinds() []string {
 	}
 	return kinds
 }
+
+// key tells blocks of one kind apart that hold different things.
+func (s *schema) key() string { return strings.TrimPrefix(s.within+"."+s.kind, ".") }
 
 // name is what a text calls the block.
 func (s *schema) name() string {
@@ -107,6 +113,17 @@ var mountSchema = &schema{
 	habits:   map[string]string{"target": "path", "guest": "path", "mount_point": "path", "destination": "path", "source": "volume", "disk": "volume", "name": "volume", "readonly": "read_only", "ro": "read_only"},
 }
 
+// nicSchema is a VM's place in a network.
+var nicSchema = &schema{
+	kind:     "network",
+	within:   "vm",
+	required: map[string]string{"network": "network = network.NAME"},
+	optional: []string{"address", "aliases"},
+	habits: map[string]string{
+		"name": "network", "source": "network", "ip": "address", "ipv4_address": "address", "ipv4": "address", "alias": "aliases", "names": "aliases",
+	},
+}
+
 var lifecycleSchema = &schema{
 	kind:     "lifecycle",
 	optional: []string{"prevent_destroy", "ignore_changes", "replace_triggered_by"},
@@ -127,15 +144,15 @@ var vmSchema = &schema{
 	labelled: true,
 	required: map[string]string{"image": "image = template.NAME, image = image.NAME, or image = \"builtin:minimal\""},
 	optional: []string{
-		"for_each", "count", "driver", "cpus", "memory", "running", "env", "cmdline", "depends_on", "hostname", "labels", "restart", "kind", "command",
+		"for_each", "count", "driver", "cpus", "memory", "running", "env", "cmdline", "depends_on", "hostname", "labels", "restart", "networks", "kind", "command",
 	},
-	blocks: []*schema{portSchema, shareSchema, mountSchema, readySchema, healthSchema, lifecycleSchema, watchSchema, dynamicSchema},
+	blocks: []*schema{portSchema, shareSchema, mountSchema, nicSchema, readySchema, healthSchema, lifecycleSchema, watchSchema, dynamicSchema},
 	habits: map[string]string{
 		"environment": "env", "ram": "memory", "mem": "memory", "cores": "cpus", "vcpus": "cpus", "cpu": "cpus",
 		"name": "hostname", "ports": "port", "forward": "port", "volumes": "mount", "mounts": "mount", "disk": "mount", "volume": "mount",
 		"shares": "share", "label": "labels", "tags": "labels", "metadata": "labels", "healthcheck": "health", "probe": "ready", "entrypoint": "command", "type": "kind", "kernel_params": "cmdline",
 		"append": "cmdline", "template": "image", "source": "image", "enabled": "running", "started": "running",
-		"replicas": "count", "hypervisor": "driver", "restart_policy": "restart",
+		"replicas": "count", "hypervisor": "driver", "restart_policy": "restart", "nic": "network", "interface": "network", "network_interface": "network", "nics": "networks",
 	},
 }
 
@@ -161,6 +178,16 @@ var volumeSchema = &schema{
 	required: map[string]string{"size": `size = "2GiB"`},
 	optional: []string{"for_each", "count", "format"},
 	habits:   map[string]string{"capacity": "size", "type": "format", "driver": "format"},
+}
+
+var networkSchema = &schema{
+	kind:     "network",
+	labelled: true,
+	optional: []string{"for_each", "count", "subnet", "dns", "egress", "host_access"},
+	habits: map[string]string{
+		"cidr": "subnet", "address": "subnet", "addresses": "subnet", "range": "subnet", "nameservers": "dns", "resolvers": "dns",
+		"allow": "egress", "internal": "egress", "outbound": "egress", "host": "host_access",
+	},
 }
 
 var moduleSchema = &schema{
@@ -214,6 +241,7 @@ var fileSchema = &schema{
 		},
 		vmSchema,
 		volumeSchema,
+		networkSchema,
 		moduleSchema,
 		secretSchema,
 		checkSchema,
@@ -241,6 +269,6 @@ var fileSchema = &schema{
 	habits: map[string]string{
 		"machine": "vm", "service": "vm", "services": "vm", "instance": "vm", "resource": "vm", "virtual_machine": "vm",
 		"var": "variable", "variables": "variable", "local": "locals", "terraform": "stack", "outputs": "output",
-		"volumes": "volume", "disk": "volume", "secrets": "secret", "modules": "module", "profiles": "profile", "assert": "check",
+		"volumes": "volume", "disk": "volume", "networks": "network", "switch": "network", "bridge": "network", "secrets": "secret", "modules": "module", "profiles": "profile", "assert": "check",
 	},
 }

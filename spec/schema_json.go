@@ -43,6 +43,19 @@ var arguments = map[string]map[string]about{
 		"for_each": {"any", "A map or a set of strings: an instance for each."},
 		"count":    {"number", "So many instances."},
 	},
+	"network": {
+		"subnet":      {"text", "Its IPv4 addresses: \"10.89.7.0/24\". Default: chosen."},
+		"dns":         {"list", "Resolvers for names outside. Default: the host's."},
+		"egress":      {"texts", "What its VMs may reach outside: \"all\" (the default), \"none\", or a list of \"HOST:PORT\" and addresses such as \"10.0.0.0/8\"."},
+		"host_access": {"flag", "Whether its VMs may reach the host. Default: false."},
+		"for_each":    {"any", "A map or a set of strings: an instance for each."},
+		"count":       {"number", "So many instances."},
+	},
+	"vm.network": {
+		"network": {"text", "A network: \"${network.lan}\"."},
+		"address": {"text", "The VM's address in it. Default: chosen, and kept."},
+		"aliases": {"list", "Further names of the VM in it."},
+	},
 	"vm": {
 		"image":      {"text", "An image or a template: \"${template.web}\", or \"builtin:minimal\"."},
 		"for_each":   {"any", "A map or a set of strings: an instance for each."},
@@ -58,6 +71,7 @@ var arguments = map[string]map[string]about{
 		"labels":     {"map", "For people and programs; the guest does not see them."},
 		"kind":       {"text", "\"task\": it runs to an exit status, once, and is run again when something changes that it is made from."},
 		"command":    {"list", "Of a task: what it runs."},
+		"networks":   {"list", "The networks that it is in: [\"${network.lan}\"]. The first leads out. Default: none, and the driver's own."},
 		"restart":    {"text", "What becomes of it when it ends by itself: \"no\" (the default), \"on-failure\" or \"always\", with a number of restarts in a row as in \"always:3\"."},
 	},
 	"port": {
@@ -161,7 +175,7 @@ func JSONSchema() map[string]any {
 func schemaOf(s *schema, defs map[string]any) map[string]any {
 	properties := map[string]any{"//": map[string]any{"description": "A comment."}}
 	for _, name := range s.arguments() {
-		a := arguments[s.kind][name]
+		a := arguments[s.key()][name]
 		one := maps.Clone(kindsJSON[a.kind].(map[string]any))
 		one["description"] = a.text
 		properties[name] = one
@@ -182,11 +196,11 @@ func schemaOf(s *schema, defs map[string]any) map[string]any {
 
 // define puts the inside of a block among the definitions, once, and refers to it.
 func define(s *schema, defs map[string]any) map[string]any {
-	if defs[s.kind] == nil {
-		defs[s.kind] = true // a block inside itself ends here
-		defs[s.kind] = schemaOf(s, defs)
+	if defs[s.key()] == nil {
+		defs[s.key()] = true // a block inside itself ends here
+		defs[s.key()] = schemaOf(s, defs)
 	}
-	return map[string]any{"$ref": "#/$defs/" + s.kind}
+	return map[string]any{"$ref": "#/$defs/" + s.key()}
 }
 
 // blocksJSON is the schema of all blocks of a kind: one, or an array, and by

@@ -15,11 +15,11 @@ func TestEveryArgumentIsDescribed(t *testing.T) {
 		}
 		seen[s] = true
 		for _, name := range s.arguments() {
-			a, found := arguments[s.kind][name]
+			a, found := arguments[s.key()][name]
 			if !found || a.text == "" || kindsJSON[a.kind] == nil {
 				t.Errorf("%s.%s is not described: %+v", s.kind, name, a)
 			}
-			described[s.kind]--
+			described[s.key()]--
 		}
 		for _, b := range s.blocks {
 			check(b)

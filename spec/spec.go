@@ -42,12 +42,14 @@ type Stack struct {
 	Images  map[Address]Image // image and template blocks
 	VMs     map[Address]VM    // one entry per instance of for_each and count
 	Volumes map[Address]Volume
-	Outputs map[string]Output
-	Moved   []Moved        // in the order in which they apply
-	Removed []Removed      // sorted by From
-	Imports []Import       // sorted by To
-	Checks  []Check        // sorted by name
-	Secrets []SecretSource // sorted by Address
+	// Networks have their subnets, chosen or written.
+	Networks map[Address]Network
+	Outputs  map[string]Output
+	Moved    []Moved        // in the order in which they apply
+	Removed  []Removed      // sorted by From
+	Imports  []Import       // sorted by To
+	Checks   []Check        // sorted by name
+	Secrets  []SecretSource // sorted by Address
 	// Profiles are the names of all profile blocks, sorted, whether on or off.
 	Profiles []string
 	// Inputs are the things that values are made from, by what a person calls
@@ -164,8 +166,9 @@ type VM struct {
 	Conditions map[Address]string `json:"conditions,omitempty"`
 	Ready      Ready              `json:"ready"`
 	Health     Health             `json:"health,omitzero"`
-	Mounts     []Mount            `json:"mounts,omitempty"` // sorted by Volume
-	Labels     map[string]string  `json:"labels,omitempty"` // for people and programs; the guest does not see them
+	Mounts     []Mount            `json:"mounts,omitempty"`   // sorted by Volume
+	Networks   []NIC              `json:"networks,omitempty"` // sorted by Network; none: the driver's own network
+	Labels     map[string]string  `json:"labels,omitempty"`   // for people and programs; the guest does not see them
 	Lifecycle  Lifecycle          `json:"lifecycle,omitzero"`
 	Restart    Restart            `json:"restart,omitzero"`
 	Watch      []Watch            `json:"watch,omitempty"` // sorted
@@ -179,7 +182,7 @@ type VM struct {
 	Sensitive []string `json:"sensitive,omitempty"`
 	// Origins says where each attribute was written. Keys are attribute
 	// paths: "memory", "env.DB_HOST", "port[80]", "port[53/udp]",
-	// "share[/srv/www]", "mount[volume.data]", "labels.tier", "ready.timeout" and "ready" (its block), "health.tcp" and "health", "watch" (all of its blocks), "name" (for
+	// "share[/srv/www]", "mount[volume.data]", "network[network.lan]", "labels.tier", "ready.timeout" and "ready" (its block), "health.tcp" and "health", "watch" (all of its blocks), "name" (for
 	// hostname), and "" for the vm block. An attribute left at its default has
 	// no entry; Origin falls back to the block's.
 	Origins map[string]Pos `json:"-"`
@@ -248,7 +251,13 @@ type Output struct {
 type Facts struct {
 	// HostPorts holds the port that lkup chose for each auto port.
 	HostPorts map[Address]map[PortKey]int
+	// Addresses holds the address that each VM has in each of its networks, if
+	// lkup chose it, also those of VMs that are no longer wanted.
+	Addresses map[Address]map[Address]string
 }
+
+// None reports whether nothing was chosen.
+func (f Facts) None() bool { return len(f.HostPorts)+len(f.Addresses) == 0 }
 
 // PortKey identifies a port within a VM.
 type PortKey struct {

@@ -43,7 +43,7 @@ func (e *evaluator) warnUnused() {
 			continue
 		}
 		switch n.kind {
-		case "variable", "local", "image", "template", "volume", "secret":
+		case "variable", "local", "image", "template", "volume", "network", "secret":
 			e.warn(n.at(), "Unused "+n.kind, "Nothing refers to %s. Use it or take it out.", n.address())
 		}
 	}

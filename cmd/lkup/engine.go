@@ -33,7 +33,7 @@ const stopGrace = 20 * time.Second
 // allDrivers are the drivers of this binary, by the name a stack file uses.
 func allDrivers(host Host) map[string]drivers.Driver {
 	all := map[string]drivers.Driver{
-		"qemu": qemu.New(qemu.Settings{}),
+		"qemu": qemu.New(qemu.Settings{Switch: switches{host}}),
 	}
 	if host.MoreDrivers != nil {
 		for name, d := range host.MoreDrivers(host.Layout()) {

@@ -243,7 +243,7 @@ func (d decider) choose(ctx context.Context) (state.State, error) {
 				return state.State{}, err
 			}
 		}
-		if facts := reconciler.Facts(known, p.stack.Moved); len(facts.HostPorts) > 0 {
+		if facts := reconciler.Facts(known, p.stack.Moved); !facts.None() {
 			return known, p.evaluate(facts, false)
 		}
 		return known, nil
@@ -256,7 +256,7 @@ func (d decider) choose(ctx context.Context) (state.State, error) {
 	if err != nil {
 		return state.State{}, err
 	}
-	if len(facts.HostPorts) > 0 {
+	if !facts.None() {
 		err = p.evaluate(facts, false)
 	}
 	return d.store.State(), err

@@ -73,6 +73,8 @@ type cli struct {
 	Doctor     doctorCmd      `cmd:"" help:"Check what this computer can do."`
 	Template   templateCmd    `cmd:"" help:"Look at templates, build them, and begin new ones."`
 	Supervise  superviseCmd   `cmd:"" hidden:""`
+	Network    networkCmd     `cmd:"" help:"Look at the stack's networks, and at what was refused in them."`
+	Switch     switchCmd      `cmd:"" hidden:""`
 	Completion completionCmd  `cmd:"" help:"Print a completion script for a shell."`
 	Version    versionCmd     `cmd:"" help:"Print lkup's version."`
 }

@@ -106,7 +106,7 @@ func anySupervised(known state.State) bool {
 // ensureSupervisor starts the stack's supervisor if something needs it and it
 // does not run. Two that start at once settle it by the lock.
 func ensureSupervisor(host Host, paths layout.Stack, known state.State, flags stackFlags) error {
-	if host.Program == "" || !anySupervised(known) {
+	if host.Program == "" || !anySupervised(known) && !needsSwitch(known) {
 		return nil
 	}
 	lock := flock.New(paths.SupervisorLock(), flock.SetPermissions(0o600))
@@ -199,6 +199,7 @@ type watchman struct {
 	known      state.State
 	read       fs.FileInfo // the state's file when known was read
 	lastError  string
+	switched   time.Time // when a switch was started last
 }
 
 // say writes a line into the log, once for as often as it repeats.
@@ -221,9 +222,10 @@ func (w *watchman) look(ctx context.Context) (more bool, err error) {
 	if err := w.refresh(); err != nil {
 		return true, err
 	}
-	if !anySupervised(w.known) {
+	if !anySupervised(w.known) && !needsSwitch(w.known) {
 		return false, nil
 	}
+	w.keepSwitch()
 	w.probers.follow(ctx, w.known)
 	for _, a := range w.probers.tell() {
 		w.tellHealth(a)
@@ -259,14 +261,7 @@ func (w *watchman) tellHealth(a spec.Address) {
 }
 
 // holds reports whether the lock is still the one that others look at.
-func (w *watchman) holds() bool {
-	mine, err := w.lock.Stat()
-	if err != nil {
-		return false
-	}
-	there, err := os.Stat(w.paths.SupervisorLock())
-	return err == nil && os.SameFile(mine, there)
-}
+func (w *watchman) holds() bool { return sameFile(w.lock, w.paths.SupervisorLock()) }
 
 // refresh reads the state if its file is another one than last time.
 func (w *watchman) refresh() error {

@@ -42,6 +42,7 @@ var (
 	_ drivers.Pauser      = (*Driver)(nil)
 	_ drivers.Suspender   = (*Driver)(nil)
 	_ drivers.Snapshotter = (*Driver)(nil)
+	_ drivers.Rewirer     = (*Driver)(nil)
 )
 
 // New makes a driver whose machines' processes, so to speak, live below root.

@@ -146,3 +146,11 @@ func (d *Driver) Grow(ctx context.Context, m drivers.Machine) error {
 		return err
 	})
 }
+
+// Rewire does nothing: the fake's machines send nothing.
+func (d *Driver) Rewire(ctx context.Context, m drivers.Machine) error {
+	if _, err := d.read(m.ID); err != nil {
+		return fmt.Errorf("%s does not run", m.Address)
+	}
+	return d.step("rewire", m, func() error { return ctx.Err() })
+}

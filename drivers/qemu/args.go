@@ -60,9 +60,8 @@ func args(m drivers.Machine, h host) []string {
 	a = append(a,
 		"-device", "virtio-rng-pci",
 		"-device", "virtio-balloon-pci,free-page-reporting=on",
-		"-netdev", userNet(m.Ports),
-		"-device", "virtio-net-pci,netdev=user0,romfile=,mac="+m.MAC,
 	)
+	a = append(a, networkArgs(m)...)
 	a = append(a, volumeArgs(m.Volumes)...)
 	a = append(a, shareArgs(m.Shares)...)
 	if h.incoming > 0 {

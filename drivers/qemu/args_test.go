@@ -54,10 +54,17 @@ func TestArguments(t *testing.T) {
 		machine drivers.Machine
 		host    host
 	}{
-		"amd64-kvm":           {small(nil), linux},
-		"amd64-tcg":           {small(nil), emulated},
-		"amd64-tcg-two-cpus":  {small(func(m *drivers.Machine) { m.CPUs = 2 }), emulated},
-		"amd64-shown":         {small(nil), shown},
+		"amd64-kvm":          {small(nil), linux},
+		"amd64-tcg":          {small(nil), emulated},
+		"amd64-tcg-two-cpus": {small(func(m *drivers.Machine) { m.CPUs = 2 }), emulated},
+		"amd64-shown":        {small(nil), shown},
+		"amd64-networks": {small(func(m *drivers.Machine) {
+			m.NICs = []drivers.NIC{
+				{MAC: "52:54:01:02:03:04", Socket: "/run/web/nic0", Switch: "/run/web/port0"},
+				{MAC: "52:54:01:02:03:05", Socket: "/run/a,b/nic1", Switch: "/run/a,b/port1"},
+			}
+			m.Ports = []drivers.Port{{Address: "127.0.0.1", Host: 8080, Guest: 80, Protocol: "tcp"}}
+		}), linux},
 		"amd64-woken":         {small(nil), woken},
 		"amd64-disks":         {small(onDisks), linux},
 		"amd64-kernel-disk":   {small(func(m *drivers.Machine) { m.Boot.Disks = []drivers.Disk{{Path: "/d", Format: "raw"}} }), linux},

@@ -20,6 +20,9 @@ type Settings struct {
 	Accel string
 	// Env is QEMU's whole environment. It needs none.
 	Env []string
+	// Switch carries machines' networks. Without one, only machines that are in
+	// none can be started.
+	Switch drivers.Switch
 }
 
 // Driver implements drivers.Driver and every ability.
@@ -39,6 +42,7 @@ var (
 	_ drivers.PortForwarder = (*Driver)(nil)
 	_ drivers.Ballooner     = (*Driver)(nil)
 	_ drivers.VolumeGrower  = (*Driver)(nil)
+	_ drivers.Rewirer       = (*Driver)(nil)
 	_ drivers.Pauser        = (*Driver)(nil)
 	_ drivers.Suspender     = (*Driver)(nil)
 	_ drivers.Snapshotter   = (*Driver)(nil)

@@ -26,6 +26,9 @@ func (d *Driver) running(ctx context.Context, m drivers.Machine) (*monitor, erro
 // Forward changes QEMU's own network. A forward that goes leaves the
 // connections that were made through it.
 func (d *Driver) Forward(ctx context.Context, m drivers.Machine) error {
+	if len(m.NICs) > 0 {
+		return d.Rewire(ctx, m)
+	}
 	q, err := d.running(ctx, m)
 	if err != nil {
 		return err

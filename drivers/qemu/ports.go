@@ -13,8 +13,13 @@ import (
 
 // portsFree tells early, and with a name, what QEMU would only say is
 // impossible. It takes each port for a moment.
-func portsFree(ports []drivers.Port) error {
-	for _, p := range ports {
+//
+// A switch's ports are its own affair: it may hold them already.
+func portsFree(m drivers.Machine) error {
+	if len(m.NICs) > 0 {
+		return nil
+	}
+	for _, p := range m.Ports {
 		if err := portFree(p); err != nil {
 			return err
 		}

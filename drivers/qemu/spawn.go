@@ -203,7 +203,7 @@ func (c child) kill(why error) error {
 // died says what QEMU said before it ended, or what is known to be the cause.
 func (c child) died(how error) error {
 	_ = remove(runPath(c.m), monitorPath(c.m), consolePath(c.m)) // they are of no use, and do no harm
-	if err := portsFree(c.m.Ports); err != nil {
+	if err := portsFree(c.m); err != nil {
 		return err // somebody took one just now
 	}
 	said, err := os.ReadFile(sayingsPath(c.m))

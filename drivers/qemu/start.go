@@ -42,7 +42,7 @@ func (d *Driver) Start(ctx context.Context, m drivers.Machine) error {
 	if err := joinInitrds(m); err != nil {
 		return err
 	}
-	err = d.launch(ctx, program, m)
+	err = d.plug(ctx, m, func() error { return d.launch(ctx, program, m) })
 	var exit *ExitError
 	if err == nil || errors.As(err, &exit) { // else it may still be on its way up
 		err = errors.Join(err, remove(seededPath(m)))
@@ -109,7 +109,7 @@ func check(m drivers.Machine) error {
 			return errors.New("no UEFI firmware is installed, which an arm64 disk boots by; type: " + installHint("qemu-efi-aarch64"))
 		}
 	}
-	return portsFree(m.Ports)
+	return portsFree(m)
 }
 
 func disks(m drivers.Machine) []string {

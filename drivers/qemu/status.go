@@ -42,6 +42,9 @@ func (d *Driver) Status(ctx context.Context, m drivers.Machine) (drivers.Status,
 	}
 	ctx, cancel := context.WithTimeout(ctx, statusLimit)
 	defer cancel()
+	if len(m.NICs) > 0 {
+		status.Ports = d.switchedPorts(ctx, m)
+	}
 	if err := inquire(ctx, m, &status); err != nil {
 		status.Detail = "its monitor does not answer: " + err.Error()
 	}
@@ -67,11 +70,13 @@ func inquire(ctx context.Context, m drivers.Machine, status *drivers.Status) err
 			}
 		}
 	}
-	ports, err := q.forwards()
-	if err != nil {
-		return err
+	if len(m.NICs) == 0 {
+		ports, err := q.forwards()
+		if err != nil {
+			return err
+		}
+		status.Ports = inOrder(ports, m.Ports)
 	}
-	status.Ports = inOrder(ports, m.Ports)
 	if status.Memory, err = q.memory(); err != nil {
 		return err
 	}

@@ -204,7 +204,7 @@ func (d *Driver) Restore(ctx context.Context, m drivers.Machine, path string) er
 		d.unfiltered.Store(true)
 		h = d.host(m)
 	}
-	if err := d.spawn(ctx, program, m, h, memory); err != nil {
+	if err := d.plug(ctx, m, func() error { return d.spawn(ctx, program, m, h, memory) }); err != nil {
 		return err
 	}
 	if err := d.arrived(ctx, m); err != nil {

@@ -12,6 +12,9 @@ import (
 	"strings"
 
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/lkup/lkup/guest"
 )
 
 // setNetwork gives the interfaces their fixed addresses, and writes the names
@@ -21,7 +24,7 @@ func (m *machine) setNetwork() error {
 	for _, i := range m.config.Interfaces {
 		link, err := byMAC(i.MAC)
 		if err == nil {
-			err = configure(link, i.Address, i.Gateway)
+			err = configure(link, i)
 		}
 		failures = append(failures, err)
 	}
@@ -49,21 +52,34 @@ func byMAC(mac string) (netlink.Link, error) {
 	return nil, fmt.Errorf("there is no interface with address %s", mac)
 }
 
-func configure(link netlink.Link, address, gateway string) error {
-	parsed, err := netlink.ParseAddr(address)
-	if err != nil {
+func configure(link netlink.Link, i guest.Interface) error {
+	if err := address(link, i.Address, 0); err != nil {
 		return err
-	}
-	if err := netlink.AddrReplace(link, parsed); err != nil {
-		return fmt.Errorf("give %s the address %s: %w", link.Attrs().Name, address, err)
 	}
 	if err := netlink.LinkSetUp(link); err != nil {
 		return err
 	}
-	if gateway == "" {
-		return nil
+	var failures []error
+	if i.Address6 != "" {
+		// Nobody else can have it, so that it need not be asked for first.
+		failures = append(failures, address(link, i.Address6, unix.IFA_F_NODAD))
 	}
-	return netlink.RouteReplace(&netlink.Route{LinkIndex: link.Attrs().Index, Gw: net.ParseIP(gateway)})
+	if i.Gateway != "" {
+		failures = append(failures, netlink.RouteReplace(&netlink.Route{LinkIndex: link.Attrs().Index, Gw: net.ParseIP(i.Gateway)}))
+	}
+	return errors.Join(failures...)
+}
+
+func address(link netlink.Link, cidr string, flags int) error {
+	parsed, err := netlink.ParseAddr(cidr)
+	if err != nil {
+		return err
+	}
+	parsed.Flags = flags
+	if err := netlink.AddrReplace(link, parsed); err != nil {
+		return fmt.Errorf("give %s the address %s: %w", link.Attrs().Name, cidr, err)
+	}
+	return nil
 }
 
 func (m *machine) writeHosts() error {
@@ -77,6 +93,9 @@ func (m *machine) writeHosts() error {
 
 func (m *machine) writeResolvers() error {
 	var b strings.Builder
+	if len(m.config.Search) > 0 {
+		fmt.Fprintf(&b, "search %s\n", strings.Join(m.config.Search, " "))
+	}
 	for _, server := range m.config.DNS {
 		fmt.Fprintf(&b, "nameserver %s\n", server)
 	}

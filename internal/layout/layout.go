@@ -40,9 +40,10 @@ func New(getenv func(string) string, home, tempDir string, uid int) Layout {
 
 // Stack is where one stack keeps things.
 type Stack struct {
-	ID  string // <name>-<hash of the project's directory>
-	Dir string // below State
-	Run string // below Runtime; short, because socket paths end at 104 bytes
+	ID   string // <name>-<hash of the project's directory>
+	Name string
+	Dir  string // below State
+	Run  string // below Runtime; short, because socket paths end at 104 bytes
 }
 
 // Stack gives the paths of a stack. project is the absolute, symlink-free path
@@ -50,10 +51,20 @@ type Stack struct {
 func (l Layout) Stack(name, project string) Stack {
 	sum := sha256.Sum256([]byte(project))
 	hash := hex.EncodeToString(sum[:4])
+	return l.StackOf(name + "-" + hash)
+}
+
+// hashLength is how much of an ID tells the project's directory.
+const hashLength = 8
+
+// StackOf gives the paths of a stack by its ID, as Stack made it.
+func (l Layout) StackOf(id string) Stack {
+	name := max(0, len(id)-hashLength)
 	return Stack{
-		ID:  name + "-" + hash,
-		Dir: filepath.Join(l.State, "stacks", name+"-"+hash),
-		Run: filepath.Join(l.Runtime, hash),
+		ID:   id,
+		Name: id[:max(0, name-1)],
+		Dir:  filepath.Join(l.State, "stacks", id),
+		Run:  filepath.Join(l.Runtime, id[name:]),
 	}
 }
 
@@ -82,6 +93,16 @@ func (s Stack) SupervisorLock() string { return filepath.Join(s.Run, "supervisor
 // Health is what that process found of the machines' health. It lies among the
 // sockets too.
 func (s Stack) Health() string { return filepath.Join(s.Run, "health.json") }
+
+// SwitchSocket is where the switch of the stack's networks is told what to do,
+// SwitchLock is held by its process, and SwitchLog is what that had to say.
+func (s Stack) SwitchSocket() string { return filepath.Join(s.Run, "switch") }
+
+// SwitchLock lies among the sockets, as SupervisorLock does.
+func (s Stack) SwitchLock() string { return filepath.Join(s.Run, "switch.lock") }
+
+// SwitchLog lies beside the stack's state.
+func (s Stack) SwitchLog() string { return filepath.Join(s.Dir, "switch.log") }
 
 // SupervisorLog is what that process did.
 func (s Stack) SupervisorLog() string { return filepath.Join(s.Dir, "supervisor.log") }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"maps"
 	"net"
+	"net/netip"
 	"path/filepath"
 	"strconv"
 	"time"
@@ -79,12 +80,11 @@ func (a Access) settings(m drivers.Machine, vm spec.VM, k keys) guest.Config {
 		HostKey:        string(k.hostPEM),
 		AuthorizedKeys: []string{publicLine(k.client)},
 		Env:            environment(vm),
-		Interfaces:     []guest.Interface{{MAC: m.MAC, Address: userAddress, Gateway: userGateway}},
-		DNS:            []string{userDNS},
 		Time:           a.Now().Unix(),
 		Task:           vm.Kind == spec.KindTask,
 		Command:        vm.Command,
 	}
+	setNetworks(&c, m)
 	for _, s := range m.Shares {
 		c.Shares = append(c.Shares, guest.Share{Tag: s.Tag, Path: s.Guest, ReadOnly: s.ReadOnly})
 	}
@@ -98,6 +98,27 @@ func (a Access) settings(m drivers.Machine, vm spec.VM, k keys) guest.Config {
 
 // Files are those by which the guest is reached and known.
 func (Access) Files() []string { return []string{hostKeyFile, clientKeyFile, knownHosts} }
+
+// setNetworks gives the guest its addresses, and says who tells it names.
+func setNetworks(c *guest.Config, m drivers.Machine) {
+	if len(m.NICs) == 0 {
+		c.Interfaces = []guest.Interface{{MAC: m.MAC, Address: userAddress, Gateway: userGateway}}
+		c.DNS = []string{userDNS}
+		return
+	}
+	for _, nic := range m.NICs {
+		i := guest.Interface{
+			MAC:      nic.MAC,
+			Address:  netip.PrefixFrom(nic.Address, nic.Subnet.Bits()).String(),
+			Address6: netip.PrefixFrom(nic.Address6, nic.Subnet6.Bits()).String(),
+		}
+		if nic.Default {
+			i.Gateway = nic.Gateway.String()
+			c.DNS, c.Search = []string{i.Gateway}, []string{m.Domain}
+		}
+		c.Interfaces = append(c.Interfaces, i)
+	}
+}
 
 // Dial is Connect as the reconciler wants it.
 func (a Access) Dial(ctx context.Context, m drivers.Machine) (reconciler.Guest, error) {

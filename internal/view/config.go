@@ -35,13 +35,14 @@ func ConfigJSON(w io.Writer, s *spec.Stack) error {
 		outputs[name] = output{o.Value, o.Known, o.Sensitive}
 	}
 	return writeJSON(w, struct {
-		FormatVersion string                       `json:"format_version"`
-		Stack         string                       `json:"stack"`
-		VMs           map[spec.Address]*spec.VM    `json:"vms"`
-		Volumes       map[spec.Address]spec.Volume `json:"volumes"`
-		Outputs       map[string]output            `json:"outputs"`
-		Profiles      []string                     `json:"profiles"`
-	}{FormatVersion, s.Name, vms, s.Volumes, outputs, list(s.Profiles)})
+		FormatVersion string                        `json:"format_version"`
+		Stack         string                        `json:"stack"`
+		VMs           map[spec.Address]*spec.VM     `json:"vms"`
+		Volumes       map[spec.Address]spec.Volume  `json:"volumes"`
+		Networks      map[spec.Address]spec.Network `json:"networks"`
+		Outputs       map[string]output             `json:"outputs"`
+		Profiles      []string                      `json:"profiles"`
+	}{FormatVersion, s.Name, vms, s.Volumes, s.Networks, outputs, list(s.Profiles)})
 }
 
 // Config prints a stack as one stack file: nothing is left to evaluate,
@@ -56,6 +57,9 @@ func Config(w io.Writer, s *spec.Stack) error {
 	}
 	for _, a := range addresses(s.Volumes) {
 		c.volume(s.Volumes[a])
+	}
+	for _, a := range addresses(s.Networks) {
+		c.network(s.Networks[a])
 	}
 	for _, a := range addresses(s.VMs) {
 		c.vm(s.VMs[a])
@@ -85,7 +89,7 @@ func (c *config) block(kind string, a spec.Address) *hclwrite.Body {
 func label(a spec.Address) string {
 	_, name, _ := strings.Cut(string(a), ".")
 	var b strings.Builder
-	for _, r := range strings.NewReplacer(".vm.", "-", ".volume.", "-", ".image.", "-", ".template.", "-", ".module.", "-", `"]`, "", `["`, "-").Replace(name) {
+	for _, r := range strings.NewReplacer(".vm.", "-", ".volume.", "-", ".network.", "-", ".image.", "-", ".template.", "-", ".module.", "-", `"]`, "", `["`, "-").Replace(name) {
 		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '_' || r == '-' {
 			b.WriteRune(r)
 		} else if r != ']' {
@@ -144,6 +148,40 @@ func (c *config) volume(v spec.Volume) {
 	b := c.block("volume", v.Address)
 	b.SetAttributeValue("size", cty.StringVal(memory(v.Size)))
 	b.SetAttributeValue("format", cty.StringVal(v.Format))
+}
+
+func (c *config) network(n spec.Network) {
+	b := c.block("network", n.Address)
+	b.SetAttributeValue("subnet", cty.StringVal(n.Subnet))
+	if len(n.DNS) > 0 {
+		b.SetAttributeValue("dns", words(n.DNS))
+	}
+	switch {
+	case len(n.Egress) == 0:
+		b.SetAttributeValue("egress", cty.StringVal("none"))
+	case slices.Equal(n.Egress, []string{spec.EgressAll}):
+		b.SetAttributeValue("egress", cty.StringVal(spec.EgressAll))
+	default:
+		b.SetAttributeValue("egress", words(n.Egress))
+	}
+	b.SetAttributeValue("host_access", cty.BoolVal(n.HostAccess))
+}
+
+// nics writes a VM's places in networks, the way out first.
+func (c *config) nics(b *hclwrite.Body, v spec.VM) {
+	for _, first := range []bool{true, false} {
+		for _, n := range v.Networks {
+			if n.Default != first {
+				continue
+			}
+			nic := b.AppendNewBlock("network", nil).Body()
+			nic.SetAttributeTraversal("network", reference("network", n.Network))
+			nic.SetAttributeValue("address", cty.StringVal(n.Address))
+			if len(n.Aliases) > 0 {
+				nic.SetAttributeValue("aliases", words(n.Aliases))
+			}
+		}
+	}
 }
 
 // reference is what another block calls a block.
@@ -210,6 +248,7 @@ func (c *config) vm(v spec.VM) {
 		}
 		mount.SetAttributeValue("read_only", cty.BoolVal(m.ReadOnly))
 	}
+	c.nics(b, v)
 	c.ready(b, v, set)
 	c.health(b, v, set)
 	for _, w := range v.Watch {

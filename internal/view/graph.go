@@ -19,7 +19,7 @@ type Graph struct {
 	Edges []GraphEdge `json:"edges"` // sorted by From, To
 }
 
-// GraphNode is a machine, an image, a template or a volume.
+// GraphNode is a machine, an image, a template, a volume or a network.
 type GraphNode struct {
 	Address spec.Address `json:"address"`
 	Kind    string       `json:"kind"`
@@ -29,7 +29,7 @@ type GraphNode struct {
 type GraphEdge struct {
 	From spec.Address `json:"from"`
 	To   spec.Address `json:"to"`
-	Kind string       `json:"kind"` // depends_on, image or mount
+	Kind string       `json:"kind"` // depends_on, image, mount or network
 }
 
 // GraphOf draws a stack.
@@ -45,11 +45,17 @@ func GraphOf(s *spec.Stack) Graph {
 	for a := range s.Volumes {
 		g.Nodes = append(g.Nodes, GraphNode{a, "volume"})
 	}
+	for a := range s.Networks {
+		g.Nodes = append(g.Nodes, GraphNode{a, "network"})
+	}
 	for a, vm := range s.VMs {
 		g.Nodes = append(g.Nodes, GraphNode{a, "vm"})
 		g.Edges = append(g.Edges, GraphEdge{a, vm.Image, "image"})
 		for _, m := range vm.Mounts {
 			g.Edges = append(g.Edges, GraphEdge{a, m.Volume, "mount"})
+		}
+		for _, n := range vm.Networks {
+			g.Edges = append(g.Edges, GraphEdge{a, n.Network, "network"})
 		}
 		for _, dep := range vm.DependsOn {
 			g.Edges = append(g.Edges, GraphEdge{a, dep, "depends_on"})
@@ -69,7 +75,7 @@ func (g Graph) JSON(w io.Writer) error {
 }
 
 // dotShapes are how Graphviz draws each kind.
-var dotShapes = map[string]string{"vm": "box", "image": "note", "template": "component", "volume": "cylinder"}
+var dotShapes = map[string]string{"vm": "box", "image": "note", "template": "component", "volume": "cylinder", "network": "hexagon"}
 
 // Dot prints the graph in Graphviz's language. Its quoted strings know one
 // escape, of the quote (https://graphviz.org/doc/info/lang.html).
@@ -95,7 +101,7 @@ func (g Graph) Dot(w io.Writer) error {
 }
 
 // mermaidShapes are how Mermaid draws each kind: what stands around a text.
-var mermaidShapes = map[string][2]string{"vm": {"[", "]"}, "image": {"(", ")"}, "template": {"[[", "]]"}, "volume": {"[(", ")]"}}
+var mermaidShapes = map[string][2]string{"vm": {"[", "]"}, "image": {"(", ")"}, "template": {"[[", "]]"}, "volume": {"[(", ")]"}, "network": {"{{", "}}"}}
 
 // Mermaid prints the graph as a Mermaid flowchart, for Markdown.
 func (g Graph) Mermaid(w io.Writer) error {

@@ -214,6 +214,9 @@ func summaryOf(vm spec.VM) string {
 	if vm.Kind == spec.KindTask {
 		parts = append(parts, strings.TrimSpace("task "+oneLine(maskedText(vm, "command", strings.Join(vm.Command, " ")))))
 	}
+	for _, n := range vm.Networks {
+		parts = append(parts, fmt.Sprintf("%s in %s", n.Address, n.Network))
+	}
 	for _, f := range vm.Ports {
 		parts = append(parts, maskedText(vm, f.Attribute(), forward(f)))
 	}

@@ -1,0 +1,98 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+	"golang.org/x/net/dns/dnsmessage"
+)
+
+// switchesOf finds lkup's own processes that carry the networks of a directory.
+func switchesOf(dir string) []int {
+	return processesThat(func(words []string, environ string) bool {
+		return len(words) > 1 && words[1] == "switch" && strings.Contains(environ, dir)
+	})
+}
+
+// switchesRun N waits until so many processes carry the script's networks.
+func switchesRun(ts *testscript.TestScript, _ bool, args []string) {
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	eventually(ts, args[0]+" switches", func() bool { return len(switchesOf(ts.Getenv("WORK"))) == want })
+}
+
+// kill9Switch kills the script's switch.
+func kill9Switch(ts *testscript.TestScript, _ bool, _ []string) {
+	found := switchesOf(ts.Getenv("WORK"))
+	if len(found) != 1 {
+		ts.Fatalf("switches: %v, want one", found)
+	}
+	ts.Check(syscall.Kill(found[0], syscall.SIGKILL))
+	eventually(ts, "it is gone", func() bool { return syscall.Kill(found[0], 0) != nil })
+}
+
+// says PORT TEXT sends a text to a UDP port of the host until it comes back.
+func says(ts *testscript.TestScript, _ bool, args []string) {
+	conn, err := net.Dial("udp", "127.0.0.1:"+args[0])
+	ts.Check(err)
+	defer conn.Close()
+	back := make([]byte, 1500)
+	eventually(ts, "port "+args[0]+" says "+args[1], func() bool {
+		_, _ = fmt.Fprintln(conn, args[1]) // a packet may be lost
+		ts.Check(conn.SetReadDeadline(time.Now().Add(time.Second)))
+		n, err := conn.Read(back)
+		return err == nil && string(back[:n]) == args[1]+"\n"
+	})
+}
+
+// program FILE builds the program of testdata/udp for guests.
+func program(ts *testscript.TestScript, _ bool, args []string) {
+	cmd := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", ts.MkAbs(args[0]), "./testdata/udp")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux")
+	said, err := cmd.CombinedOutput()
+	if err != nil {
+		ts.Fatalf("build: %v\n%s", err, said)
+	}
+}
+
+// resolver VARIABLE NAME ADDRESS is a DNS server that knows one name, for the
+// rest of the script.
+func resolver(ts *testscript.TestScript, _ bool, args []string) {
+	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
+	ts.Check(err)
+	ts.Defer(func() { conn.Close() })
+	ts.Setenv(args[0], conn.LocalAddr().String())
+	address := netip.MustParseAddr(args[2]).As4()
+	go func() {
+		question := make([]byte, 1500)
+		for {
+			n, from, err := conn.ReadFrom(question)
+			if err != nil {
+				return
+			}
+			var m dnsmessage.Message
+			if m.Unpack(question[:n]) != nil || len(m.Questions) != 1 {
+				continue
+			}
+			q := m.Questions[0]
+			m.Response, m.RCode, m.Additionals = true, dnsmessage.RCodeNameError, nil
+			if q.Name.String() == args[1]+"." {
+				m.RCode = dnsmessage.RCodeSuccess
+				if q.Type == dnsmessage.TypeA {
+					m.Answers = []dnsmessage.Resource{{Header: dnsmessage.ResourceHeader{Name: q.Name, Class: q.Class, TTL: 60}, Body: &dnsmessage.AResource{A: address}}}
+				}
+			}
+			if answer, err := m.Pack(); err == nil {
+				_, _ = conn.WriteTo(answer, from) // packets may be lost
+			}
+		}
+	}()
+}
