@@ -93,12 +93,17 @@ func limitFiles(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(ts.Exec("prlimit", "--pid", pid, "--fsize="+args[1]+":"))
 }
 
-// checkVolume NAME demands that the file system of a volume is sound.
+// checkVolume NAME demands that the file system of a volume, or in a file, is
+// sound.
 func checkVolume(ts *testscript.TestScript, _ bool, args []string) {
+	disk := ts.MkAbs(args[0])
+	if _, err := os.Stat(disk); err != nil {
+		disk = diskOf(ts, args[0])
+	}
 	program, err := volume.Disks{LookPath: exec.LookPath}.Formatter()
 	ts.Check(err)
 	// A guest that was killed leaves a journal to be replayed; that is sound.
-	output, err := exec.Command(filepath.Join(filepath.Dir(program), "e2fsck"), "-f", "-p", diskOf(ts, args[0])).CombinedOutput()
+	output, err := exec.Command(filepath.Join(filepath.Dir(program), "e2fsck"), "-f", "-p", disk).CombinedOutput()
 	if exit := new(exec.ExitError); err != nil && !(errors.As(err, &exit) && exit.ExitCode() == 1) {
 		ts.Fatalf("%v: %s", err, output)
 	}
