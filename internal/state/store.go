@@ -483,8 +483,8 @@ func (s *Store) Remove() error {
 		return nil // they stay, and so does what is known of them
 	}
 	for _, dir := range []string{s.paths.Checkpoints(), s.paths.Snapshots("")} {
-		if _, err := os.Stat(dir); err == nil {
-			return nil // the stack can come back
+		if err := os.Remove(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil // there are some: the stack can come back
 		}
 	}
 	s.mu.Lock()
