@@ -30,8 +30,9 @@ type node struct {
 	behind map[behind]bool
 	// env are the elements of a vm's env, if it is written as { ... }.
 	env []*argument
-	// origins are those of the instance before, for the next to share.
-	origins map[string]Pos
+	// origins are those of the instance before, for the next to share; spare is
+	// a map that the next may fill.
+	origins, spare map[string]Pos
 	// from is where a variable got its value.
 	from Pos
 	// conditions are what a vm's depends_on says of others.

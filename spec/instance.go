@@ -35,7 +35,7 @@ func (i *instance) evaluate() {
 		Memory:  defaultMemory,
 		Running: true,
 		Ready:   Ready{Timeout: defaultTimeout},
-		Origins: make(map[string]Pos, 8),
+		Origins: i.node.emptyOrigins(),
 	}
 	i.origin("", b.at)
 	i.name()

@@ -32,10 +32,7 @@ func (e *evaluator) vm(n *node) {
 			continue // only looked at for more mistakes
 		}
 		i.vm.DependsOn, i.vm.Conditions = deps, conditions
-		if maps.Equal(i.vm.Origins, n.origins) {
-			i.vm.Origins = n.origins // a thousand instances are written in one place
-		}
-		n.origins = i.vm.Origins
+		i.vm.Origins = n.shareOrigins(i.vm.Origins)
 		n.instances = append(n.instances, i.vm.Address)
 		n.keys = append(n.keys, r.key)
 		e.stack.VMs[i.vm.Address] = i.vm
@@ -44,6 +41,27 @@ func (e *evaluator) vm(n *node) {
 	if n.used && !n.tainted {
 		n.value = e.vmValue(n)
 	}
+}
+
+// emptyOrigins is a map for the next instance to fill.
+func (n *node) emptyOrigins() map[string]Pos {
+	m := n.spare
+	if n.spare = nil; m == nil {
+		return make(map[string]Pos, 8)
+	}
+	clear(m)
+	return m
+}
+
+// shareOrigins gives the origins of the instance before if they are the same:
+// a thousand instances are written in one place.
+func (n *node) shareOrigins(m map[string]Pos) map[string]Pos {
+	if maps.Equal(m, n.origins) {
+		n.spare = m
+		return n.origins
+	}
+	n.origins = m
+	return m
 }
 
 // repetition is what makes one instance of a block differ from the next.
