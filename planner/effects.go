@@ -50,9 +50,10 @@ var costs = map[string]Cost{
 	"Ports.Address":  {Effect: EffectLive, Needs: drivers.LivePorts},
 	"Ports.Protocol": {Effect: EffectLive, Needs: drivers.LivePorts},
 
-	"Shares.Host":     {Effect: EffectRestart},
-	"Shares.Guest":    {Effect: EffectRestart},
-	"Shares.ReadOnly": {Effect: EffectRestart},
+	"Shares.Host":           {Effect: EffectRestart},
+	"Shares.Guest":          {Effect: EffectRestart},
+	"Shares.ReadOnly":       {Effect: EffectRestart},
+	"Shares.AllowSensitive": {Effect: EffectNone}, // about what may be planned
 
 	"Mounts.Volume":   {Effect: EffectRestart},
 	"Mounts.Path":     {Effect: EffectRestart},

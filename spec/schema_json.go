@@ -81,9 +81,10 @@ var arguments = map[string]map[string]about{
 		"protocol": {"text", "tcp (the default) or udp."},
 	},
 	"share": {
-		"host":      {"text", "A directory of the host, relative to the project, or absolute."},
-		"guest":     {"text", "Where the guest sees it."},
-		"read_only": {"flag", "Whether the guest may only read. Default: false."},
+		"host":            {"text", "A directory of the host, relative to the project, or absolute."},
+		"guest":           {"text", "Where the guest sees it."},
+		"read_only":       {"flag", "Whether the guest may only read. Default: false."},
+		"allow_sensitive": {"flag", "Whether it may be a home directory, the root, or where keys or sockets are. Default: false."},
 	},
 	"mount": {
 		"volume":    {"text", "A volume: \"${volume.data}\"."},

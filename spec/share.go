@@ -28,6 +28,9 @@ func (i *instance) share(b *block) {
 	if v, state := i.get(b, "read_only", attribute, cty.Bool); state == present {
 		s.ReadOnly = v.True()
 	}
+	if v, ok := i.known(b, "allow_sensitive", "", cty.Bool); ok {
+		s.AllowSensitive = v.True()
+	}
 	if !ok {
 		return
 	}

@@ -202,6 +202,9 @@ type Share struct {
 	Host     string `json:"host"`  // as written: relative to the project, or absolute
 	Guest    string `json:"guest"` // absolute
 	ReadOnly bool   `json:"read_only,omitempty"`
+	// AllowSensitive says that it may be what guests should not have: a home
+	// directory, keys, sockets. It changes nothing in a machine.
+	AllowSensitive bool `json:"allow_sensitive,omitempty"`
 }
 
 // Mount gives a VM a volume as a disk.

@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/hashicorp/hcl/v2"
 
 	"github.com/lkup/lkup/drivers"
 	"github.com/lkup/lkup/internal/state"
+	"github.com/lkup/lkup/reconciler"
 	"github.com/lkup/lkup/spec"
 )
 
@@ -37,6 +39,31 @@ func (p *project) check(host Host) hcl.Diagnostics {
 // checkDrivers is check as an error.
 func (p *project) checkDrivers(host Host) error {
 	if diags := p.check(host); diags.HasErrors() {
+		return &invalidStack{diags: diags, files: p.sources}
+	}
+	return nil
+}
+
+// checkShares refuses directories that are not there, or not for guests.
+func (p *project) checkShares(host Host) error {
+	var diags hcl.Diagnostics
+	for _, address := range p.stack.Addresses() {
+		vm := p.stack.VMs[address]
+		for _, share := range vm.Shares {
+			if slices.Contains(vm.Unknown, share.Attribute()) {
+				continue // seen when it is
+			}
+			if summary, hint := reconciler.ShareProblem(share, p.dir, host.Home); summary != "" {
+				diags = append(diags, &hcl.Diagnostic{
+					Severity: hcl.DiagError,
+					Summary:  summary,
+					Detail:   hint,
+					Subject:  lineRange(p.sources, vm.Origin(share.Attribute())),
+				})
+			}
+		}
+	}
+	if diags.HasErrors() {
 		return &invalidStack{diags: diags, files: p.sources}
 	}
 	return nil

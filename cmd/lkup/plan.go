@@ -157,6 +157,9 @@ func (d decider) run(ctx context.Context) (*decision, error) {
 		return nil, err
 	}
 	if !d.choice.Destroy && !d.choice.RefreshOnly {
+		if err := p.checkShares(d.host); err != nil {
+			return nil, err
+		}
 		warnings, _ := p.checkTemplates(d.host) // mistakes are found again when the images are resolved
 		view.Diagnostics(d.host.Err, d.host.errStyle(), p.sources, warnings)
 	}

@@ -28,6 +28,9 @@ func (c *validateCmd) Run(call *call) error {
 	if err := p.checkDrivers(call.Host); err != nil {
 		return err
 	}
+	if err := p.checkShares(call.Host); err != nil {
+		return err
+	}
 	warnings, err := p.checkTemplates(call.Host)
 	if err != nil {
 		return err

@@ -239,6 +239,9 @@ func (c *config) vm(v spec.VM) {
 		set(share, "host", s.Attribute(), cty.StringVal(s.Host))
 		share.SetAttributeValue("guest", cty.StringVal(s.Guest))
 		share.SetAttributeValue("read_only", cty.BoolVal(s.ReadOnly))
+		if s.AllowSensitive {
+			share.SetAttributeValue("allow_sensitive", cty.True)
+		}
 	}
 	for _, m := range v.Mounts {
 		mount := b.AppendNewBlock("mount", nil).Body()
