@@ -2,6 +2,7 @@ package reconciler
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -28,6 +29,16 @@ func (e *taskError) Error() string {
 		return "it ended without telling its exit status: it may have crashed"
 	}
 	return fmt.Sprintf("it failed with exit status %d", e.status)
+}
+
+// FailedTask is the exit status of the task that an apply failed for, if one
+// did and told it.
+func FailedTask(err error) (status int, told bool) {
+	var task *taskError
+	if errors.As(err, &task) && task.known {
+		return task.status, true
+	}
+	return 0, false
 }
 
 // Is says that its machine has ended.

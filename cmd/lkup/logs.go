@@ -136,7 +136,7 @@ func lineTime(line string) (time.Time, bool) {
 func followLines(ctx context.Context, lines *bufio.Reader, rest string, w io.Writer) error {
 	tick := time.NewTicker(followEvery)
 	defer tick.Stop()
-	for {
+	for over := false; ; {
 		more, err := lines.ReadString('\n')
 		rest += more
 		switch {
@@ -149,9 +149,13 @@ func followLines(ctx context.Context, lines *bufio.Reader, rest string, w io.Wri
 		case err != io.EOF:
 			return err
 		}
+		if over {
+			_, err := io.WriteString(w, rest)
+			return errors.Join(err, ctx.Err())
+		}
 		select {
 		case <-ctx.Done():
-			return ctx.Err()
+			over = true // what was written until now is shown
 		case <-tick.C:
 		}
 	}

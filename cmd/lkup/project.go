@@ -50,6 +50,9 @@ type project struct {
 	root   *os.Root
 	inputs spec.Inputs
 
+	// files are read in place of root, if set.
+	files fs.FS
+
 	stack   *spec.Stack
 	paths   layout.Stack
 	host    Host
@@ -111,7 +114,11 @@ func (p *project) close() { p.root.Close() }
 func (p *project) evaluate(facts spec.Facts, warn bool) error {
 	inputs := p.inputs
 	inputs.Facts = facts
-	stack, files, diags := spec.Load(p.root.FS(), inputs)
+	project := p.files
+	if project == nil {
+		project = p.root.FS()
+	}
+	stack, files, diags := spec.Load(project, inputs)
 	p.sources = files
 	if diags.HasErrors() {
 		return &invalidStack{diags: diags, files: files}

@@ -52,6 +52,7 @@ type cli struct {
 	Events     eventsCmd      `cmd:"" help:"Show what happened in the stack."`
 	Ls         lsCmd          `cmd:"" help:"List the stacks on this computer."`
 	Logs       logsCmd        `cmd:"" help:"Show what guests wrote to their consoles."`
+	Run        runCmd         `cmd:"" help:"Run one machine from an image, without a stack file, and remove it."`
 	Exec       execCmd        `cmd:"" help:"Run a command in a guest, or in several."`
 	SSH        sshCmd         `cmd:"" name:"ssh" help:"Open a shell in a guest."`
 	Cp         cpCmd          `cmd:"" help:"Copy files into a guest, or out of it."`

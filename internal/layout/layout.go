@@ -68,6 +68,10 @@ func (l Layout) StackOf(id string) Stack {
 	}
 }
 
+// Runs is the folder that holds the project of each machine that lkup run made,
+// while it lasts.
+func (l Layout) Runs() string { return filepath.Join(l.State, "runs") }
+
 // Stacks is the folder that holds one folder per stack.
 func (l Layout) Stacks() string { return filepath.Join(l.State, "stacks") }
 
