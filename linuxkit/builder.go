@@ -47,6 +47,9 @@ type Builder struct {
 	Components map[string]sources.Components
 	Store      *store.Store
 	Arch       string // GOARCH of the guests
+	// PackedKernels leaves kernels as their components have them, such as
+	// bzImages, which Hyperkit boots; QEMU starts faster from unpacked ones.
+	PackedKernels bool
 
 	shown string // goes before names of files in what a person reads
 	// Home is where files whose source begins with "~/" lie; nil if there is

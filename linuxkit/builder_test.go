@@ -388,6 +388,25 @@ func TestTheGuestsTree(t *testing.T) {
 	}
 }
 
+// TestAKernelStaysPackedForWhoBootsItSo: Hyperkit boots what QEMU need not.
+func TestAKernelStaysPackedForWhoBootsItSo(t *testing.T) {
+	b := newBuilder(t, newShelf(t), map[string]string{"t.yml": full})
+	unpacked := build(t, b)
+	b.PackedKernels = true
+	b.Store = newBuilder(t, newShelf(t), nil).Store
+	packed, err := os.ReadFile(build(t, b).Kernel)
+	if err != nil {
+		t.Fatal(err)
+	}
+	plain, err := os.ReadFile(unpacked.Kernel)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if bytes.HasPrefix(packed, []byte("\x7fELF")) || bytes.Equal(packed, plain) {
+		t.Errorf("the kernel was unpacked: %.20q", packed)
+	}
+}
+
 func keys[V any](m map[string]V) func(func(string) bool) {
 	return func(yield func(string) bool) {
 		for key := range m {

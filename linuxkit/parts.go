@@ -180,6 +180,9 @@ func (k kernel) tar() string {
 func (b *Builder) kernel(ctx context.Context, r recipe, c component, report sources.Report) (sources.Digest, error) {
 	binary := r.template.Kernel.binary()
 	key := store.Key(format, "kernel", string(c.digest), binary)
+	if b.PackedKernels {
+		key = store.Key(format, "packed kernel", string(c.digest), binary)
+	}
 	_, err := b.Store.Build(ctx, key, func(dir string) error {
 		if report != nil {
 			report(sources.Progress{What: "unpack kernel"})
@@ -188,9 +191,11 @@ func (b *Builder) kernel(ctx context.Context, r recipe, c component, report sour
 		if err != nil {
 			return err
 		}
-		kernel, err := bootable(packed)
-		if err != nil {
-			return fmt.Errorf("%s: %w", c.ref, err)
+		kernel := packed
+		if !b.PackedKernels {
+			if kernel, err = bootable(packed); err != nil {
+				return fmt.Errorf("%s: %w", c.ref, err)
+			}
 		}
 		return os.WriteFile(filepath.Join(dir, kernelFile), kernel, 0o600)
 	})

@@ -20,7 +20,7 @@ func (p *project) check(host Host) hcl.Diagnostics {
 	all := allDrivers(host)
 	for _, address := range p.stack.Addresses() {
 		vm := p.stack.VMs[address]
-		checker, able := all[chosenDriver(vm)].(drivers.Checker)
+		checker, able := all[chosenDriver(host, vm)].(drivers.Checker)
 		if !able {
 			continue
 		}

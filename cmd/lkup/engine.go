@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/lkup/lkup/drivers"
+	"github.com/lkup/lkup/drivers/hyperkit"
 	"github.com/lkup/lkup/drivers/qemu"
 	"github.com/lkup/lkup/internal/layout"
 	"github.com/lkup/lkup/internal/ssh"
@@ -33,7 +34,8 @@ const stopGrace = 20 * time.Second
 // allDrivers are the drivers of this binary, by the name a stack file uses.
 func allDrivers(host Host) map[string]drivers.Driver {
 	all := map[string]drivers.Driver{
-		"qemu": qemu.New(qemu.Settings{Switch: switches{host}}),
+		"qemu":     qemu.New(qemu.Settings{Switch: switches{host}}),
+		"hyperkit": hyperkit.New(hyperkit.Settings{Keeper: []string{host.Program, keepCommand}}),
 	}
 	if host.MoreDrivers != nil {
 		for name, d := range host.MoreDrivers(host.Layout()) {
@@ -48,9 +50,9 @@ func driverNames(host Host) []string {
 }
 
 // chosenDriver says what "auto" means on this host.
-func chosenDriver(vm spec.VM) string {
+func chosenDriver(host Host, vm spec.VM) string {
 	if vm.Driver == "auto" {
-		return "qemu"
+		return host.autoDriver()
 	}
 	return vm.Driver
 }
@@ -157,7 +159,7 @@ func abilities(host Host) map[string][]drivers.Ability {
 func planInput(host Host, stack *spec.Stack, digests map[spec.Address]sources.Digest, now planner.Inventory, known state.State, paths layout.Stack) planner.Input {
 	chosen := make(map[spec.Address]string, len(stack.VMs))
 	for address, vm := range stack.VMs {
-		chosen[address] = chosenDriver(vm)
+		chosen[address] = chosenDriver(host, vm)
 	}
 	return planner.Input{
 		Stack:     stack,

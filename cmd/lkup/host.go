@@ -31,6 +31,8 @@ type Host struct {
 	Program string
 	// Size is what the computer has; nil if it is not known.
 	Size func() planner.Host
+	// AutoDriver is what driver = "auto" means here; nil is QEMU.
+	AutoDriver func() string
 	// MoreDrivers adds drivers that the released binary does not have; tests
 	// bring the fake one.
 	MoreDrivers func(layout.Layout) map[string]drivers.Driver
@@ -42,6 +44,13 @@ type TTY struct{ In, Out, Err bool }
 // Layout is where lkup keeps things on this host.
 func (h Host) Layout() layout.Layout {
 	return layout.New(h.Getenv, h.Home, h.TempDir, h.UID)
+}
+
+func (h Host) autoDriver() string {
+	if h.AutoDriver == nil {
+		return "qemu"
+	}
+	return h.AutoDriver()
 }
 
 // size is what machines can have of this host.

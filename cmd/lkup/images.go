@@ -109,7 +109,7 @@ func openImageSources(host Host, dir string, use imageUse) (*imageSources, error
 func templateReader(host Host, project, home fs.FS) *linuxkit.Builder {
 	_, noApt := missingApt()
 	own := openUserTemplates(host)
-	return &linuxkit.Builder{Project: project, User: own.files, UserDir: own.dir, NoApt: noApt, Home: home, Arch: host.Arch}
+	return &linuxkit.Builder{Project: project, User: own.files, UserDir: own.dir, NoApt: noApt, Home: home, Arch: host.Arch, PackedKernels: host.autoDriver() == "hyperkit"}
 }
 
 // close lets go of the image store, for those who live longer than one use of

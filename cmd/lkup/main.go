@@ -7,10 +7,12 @@ package main
 import (
 	"os"
 	"runtime"
+	"sync"
 	"time"
 
 	"golang.org/x/term"
 
+	"github.com/lkup/lkup/drivers/hyperkit"
 	"github.com/lkup/lkup/planner"
 )
 
@@ -33,6 +35,12 @@ func main() {
 		Program: program,
 		Arch:    runtime.GOARCH,
 		Size:    func() planner.Host { return planner.Host{CPUs: runtime.NumCPU(), Memory: memoryOfHost()} },
+		AutoDriver: sync.OnceValue(func() string {
+			if hyperkit.Chosen(runtime.GOOS, runtime.GOARCH, nil) {
+				return "hyperkit"
+			}
+			return "qemu"
+		}),
 		TTY: TTY{
 			In:  term.IsTerminal(int(os.Stdin.Fd())),
 			Out: term.IsTerminal(int(os.Stdout.Fd())),

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"flag"
 	"fmt"
@@ -47,6 +48,8 @@ func scriptHost() Host {
 		Now:     time.Now,
 		Program: program,
 		Size:    sizeOfScript,
+		// What "auto" is, a script may say.
+		AutoDriver: func() string { return cmp.Or(os.Getenv("LKUP_TEST_AUTO"), "qemu") },
 		MoreDrivers: func(l layout.Layout) map[string]drivers.Driver {
 			return map[string]drivers.Driver{"fake": fake.New(filepath.Join(l.Runtime, "fake"))}
 		},

@@ -62,7 +62,7 @@ func TestArguments(t *testing.T) {
 }
 
 func TestCheckFindsWhatHyperkitCannotDo(t *testing.T) {
-	vm := spec.VM{CPUs: 17, Shares: []spec.Share{{Guest: "/srv"}}, Mounts: []spec.Mount{{Volume: "volume.disk"}, {Volume: "volume.data", Path: "/data"}}}
+	vm := spec.VM{CPUs: 17, Networks: []spec.NIC{{Network: "network.lan"}}, Shares: []spec.Share{{Guest: "/srv"}}, Mounts: []spec.Mount{{Volume: "volume.disk"}, {Volume: "volume.data", Path: "/data"}}}
 	var got []string
 	for _, p := range hyperkit.New(hyperkit.Settings{AnyHost: true}).Check(vm) {
 		got = append(got, p.Attribute)
@@ -70,7 +70,7 @@ func TestCheckFindsWhatHyperkitCannotDo(t *testing.T) {
 			t.Errorf("it does not say what to do: %+v", p)
 		}
 	}
-	if diff := cmp.Diff([]string{"cpus", "share[/srv]", "mount[volume.data]"}, got); diff != "" {
+	if diff := cmp.Diff([]string{"cpus", "network[network.lan]", "share[/srv]", "mount[volume.data]"}, got); diff != "" {
 		t.Errorf("attributes (-want +got):\n%s", diff)
 	}
 }

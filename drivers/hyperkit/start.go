@@ -89,6 +89,9 @@ func (d *Driver) check(m drivers.Machine) error {
 	if m.Boot.Kernel == "" && len(m.Boot.Disks) == 0 {
 		return fmt.Errorf("%s has neither a kernel nor a disk to boot from", m.Address)
 	}
+	if len(m.NICs) > 0 {
+		return fmt.Errorf("hyperkit's machines cannot be in %s; take it out, or write driver = \"qemu\"", m.NICs[0].Network)
+	}
 	if len(m.Shares) > 0 {
 		return fmt.Errorf("hyperkit has no shares; take out the share for %s, or write driver = \"qemu\"", m.Shares[0].Guest)
 	}
