@@ -103,9 +103,7 @@ func TestNamesAreAnsweredWithinSharedNetworksOnly(t *testing.T) {
 	sw, dir := newSwitch(t, network.Settings{}), t.TempDir()
 	db, web, other := machine(t, dir, "db", 10), machine(t, dir, "web", 11), machine(t, dir, "hidden", 12)
 	db.NICs[0].Aliases = []string{"postgres"}
-	n := &other.NICs[0]
-	n.Network, n.Name, n.Subnet, n.Gateway = "network.back", "back", netip.MustParsePrefix("10.89.8.0/24"), netip.MustParseAddr("10.89.8.1")
-	n.Address, n.Subnet6, n.Address6 = netip.MustParseAddr("10.89.8.12"), netip.MustParsePrefix("fd12:3456:789b::/64"), netip.MustParseAddr("fd12:3456:789b::c")
+	other = elsewhere(other)
 	web.NICs[0].Egress = nil
 	plug(t, sw, db, web, other)
 	g := boot(t, web.NICs[0])
@@ -140,6 +138,24 @@ func TestNamesAreAnsweredWithinSharedNetworksOnly(t *testing.T) {
 			t.Errorf("%s %s (-want +got)\n%s", kind, name, diff)
 		}
 	}
+}
+
+// elsewhere is the machine in another network of the stack.
+func elsewhere(m network.Machine) network.Machine {
+	n := &m.NICs[0]
+	n.Network, n.Name, n.Subnet, n.Gateway = "network.back", "back", netip.MustParsePrefix("10.89.8.0/24"), netip.MustParseAddr("10.89.8.1")
+	n.Address, n.Subnet6, n.Address6 = netip.MustParseAddr("10.89.8.12"), netip.MustParsePrefix("fd12:3456:789b::/64"), netip.MustParseAddr("fd12:3456:789b::c")
+	return m
+}
+
+func TestNoWayLeadsThroughTheGatewayIntoAnotherNetwork(t *testing.T) {
+	world := hostEcho(t)
+	sw, dir := newSwitch(t, network.Settings{Dial: outside{"tcp 10.89.8.12:80": world, "udp 10.89.8.12:80": world}.dial}), t.TempDir()
+	web, hidden := machine(t, dir, "web", 11), elsewhere(machine(t, dir, "hidden", 12))
+	plug(t, sw, web, hidden)
+	g := boot(t, web.NICs[0])
+	refusedAtOnce(t, g, "10.89.8.12:80")
+	refusedUDP(t, g, "10.89.8.12:80")
 }
 
 func TestEgressNoneRefusesAtOnceAndNotes(t *testing.T) {
