@@ -49,3 +49,15 @@ func TestForwardedFindsTheHostsEnd(t *testing.T) {
 		t.Error("found a forward where there is none")
 	}
 }
+
+func TestTimedReadsTheShellsTime(t *testing.T) {
+	got, err := timed("33554900\nreal\t1m 2.50s\nuser\t0m 0.10s\nsys\t0m 0.20s\n")
+	if want := 62500 * time.Millisecond; err != nil || got != want {
+		t.Errorf("got %s, %v; want %s", got, err, want)
+	}
+	for _, said := range []string{"", "12\nreal\t0m 0.01s\n", "nc: bad address\nreal\t0m 0.01s\n"} {
+		if _, err := timed(said); err == nil {
+			t.Errorf("took %q for a measurement", said)
+		}
+	}
+}

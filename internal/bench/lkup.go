@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 )
@@ -26,7 +27,11 @@ func (l lkup) env() []string {
 
 // run runs one command in a project and says how long it took, exec to exit.
 func (l lkup) run(ctx context.Context, project string, args ...string) (string, time.Duration, error) {
-	args = append(args, "-C", project)
+	at := slices.Index(args, "--") // what follows is the guest's
+	if at < 0 {
+		at = len(args)
+	}
+	args = slices.Insert(slices.Clone(args), at, "-C", project)
 	cmd := exec.CommandContext(ctx, l.binary, args...)
 	cmd.Env = l.env()
 	var stdout, stderr strings.Builder
