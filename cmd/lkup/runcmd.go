@@ -150,7 +150,8 @@ func (c *runCmd) stackFile(dir string, task bool) ([]byte, error) {
 		shares = append(shares, map[string]any{"host": literal(host), "guest": literal(guest)})
 	}
 	vm["port"], vm["share"] = list(ports), list(shares)
-	return json.Marshal(map[string]any{"vm": map[string]any{"run": vm}})
+	// On lines of its own, since mistakes are shown with theirs.
+	return json.MarshalIndent(map[string]any{"vm": map[string]any{"run": vm}}, "", "  ")
 }
 
 // list makes an absent list an empty one.
