@@ -30,6 +30,10 @@ type NIC struct {
 	HostAccess bool     `json:"host_access,omitempty"` // the host can be reached
 }
 
+// NetworkMTU is how much machines in a network may send at once: few large
+// frames cost an emulated machine much less than many small ones.
+const NetworkMTU = 9000
+
 // Switch carries the frames of a stack's networks, and forwards host ports to
 // the machines in them. It does for such machines what a driver's own network
 // does for the others. Its methods may be repeated.

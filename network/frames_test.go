@@ -9,6 +9,7 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/header"
 
+	"github.com/lkup/lkup/drivers"
 	"github.com/lkup/lkup/network"
 )
 
@@ -115,7 +116,7 @@ func TestAGuestSpeaksForItselfAlone(t *testing.T) {
 		"a length beyond its end":      long,
 		"half a header":                honest(0)[:20],
 		"no frame":                     {1, 2, 3},
-		"too much":                     append(honest(0), make([]byte, 1600)...),
+		"too much":                     append(honest(0), make([]byte, drivers.NetworkMTU)...),
 	} {
 		b.put(t, forged)
 		marker := honest(1)

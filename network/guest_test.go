@@ -120,7 +120,7 @@ func (g *guest) send(ctx context.Context, link *channel.Endpoint) {
 }
 
 func (g *guest) receive(link *channel.Endpoint) {
-	content := make([]byte, 4096)
+	content := make([]byte, 16<<10)
 	for {
 		n, err := g.wire.Read(content)
 		if err != nil {

@@ -20,14 +20,16 @@ const wire = "unixgram"
 type frame struct {
 	pool *sync.Pool // where it goes back to
 	n    int
-	data [2048]byte
+	data [frameRoom]byte
 }
 
 // mtu is what guests may send at once; frames are as much longer as Ethernet's
 // header is.
 const (
-	mtu      = 1500
+	mtu      = drivers.NetworkMTU
 	maxFrame = mtu + ethernetHeader
+	// frameRoom is more, so that a frame that is too long is seen to be.
+	frameRoom = maxFrame + 64
 )
 
 func (f *frame) bytes() []byte { return f.data[:f.n] }
@@ -44,7 +46,7 @@ func (f *frame) free() { f.pool.Put(f) }
 
 // queue is how many frames wait for a guest that is slow to read. More are
 // dropped, as any switch does.
-const queue = 512
+const queue = 256
 
 // port is where a machine's NIC is plugged in.
 type port struct {

@@ -145,7 +145,7 @@ type switchCmd struct {
 
 // switchMemory is what the switch's own data may come to before more is
 // cleared away.
-const switchMemory = 12 << 20
+const switchMemory = 9 << 20
 
 // Run carries the networks until no machine is left in them. It may be killed
 // at any time: the machines run on, and another one knows from the state, and

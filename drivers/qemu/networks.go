@@ -23,7 +23,7 @@ func networkArgs(m drivers.Machine) []string {
 		// switch that is started anew needs no word of QEMU's.
 		a = append(a,
 			"-netdev", "dgram,id="+id+",local.type=unix,local.path="+escape(nic.Socket)+",remote.type=unix,remote.path="+escape(nic.Switch),
-			"-device", "virtio-net-pci,netdev="+id+",romfile=,mac="+nic.MAC,
+			"-device", "virtio-net-pci,netdev="+id+",romfile=,host_mtu="+strconv.Itoa(drivers.NetworkMTU)+",mac="+nic.MAC,
 		)
 	}
 	return a
