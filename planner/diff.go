@@ -229,6 +229,8 @@ func (d *diff) shares() {
 			d.element(attribute, shareText(h), shareText(w), d.differing(map[string]bool{
 				"Shares.Host":     h.Host != w.Host || slices.Contains(d.want.Unknown, attribute),
 				"Shares.ReadOnly": h.ReadOnly != w.ReadOnly,
+
+				"Shares.AllowSensitive": h.AllowSensitive != w.AllowSensitive,
 			}))
 		}
 	}

@@ -125,10 +125,14 @@ func hostPortText(address string, port int) string {
 }
 
 func shareText(s spec.Share) string {
+	text := strconv.Quote(s.Host)
 	if s.ReadOnly {
-		return strconv.Quote(s.Host) + " (read-only)"
+		text += " (read-only)"
 	}
-	return strconv.Quote(s.Host)
+	if s.AllowSensitive {
+		text += " (sensitive, and allowed)"
+	}
+	return text
 }
 
 func mountText(m spec.Mount) string {
