@@ -49,23 +49,23 @@ func (c *imageImportCmd) Run(call *call) error {
 	if isDisk && c.As != "" {
 		return usageError{"--as is for container images; write the disk's path into the stack file, as file:PATH"}
 	}
-	var d sources.Digest
+	var p pulled
 	if isDisk {
-		d, err = images.pullOne(call.ctx, spec.Image{Address: spec.Address(ref), Source: ref}, view.Steps(call.Err, call.errStyle()))
+		p, err = images.pullOne(call.ctx, spec.Image{Address: spec.Address(ref), Source: ref}, view.Steps(call.Err, call.errStyle()))
 	} else {
-		d, err = images.importComponent(call.ctx, ref, c.As, view.Steps(call.Err, call.errStyle()))
+		p.digest, err = images.importComponent(call.ctx, ref, c.As, view.Steps(call.Err, call.errStyle()))
 	}
 	if err != nil {
 		return err
 	}
 	if c.As != "" {
-		images.book.Set(lock.Component(c.As, call.Arch), d)
+		images.book.Set(lock.Component(c.As, call.Arch), p.digest)
 		if err := images.lock(call.ctx, true); err != nil {
 			return err
 		}
 	}
 	show := imagePullCmd{JSON: c.JSON}
-	return show.show(call, images, []pulled{{digest: d}})
+	return show.show(call, images, []pulled{p})
 }
 
 // importRef is the ref of what lies at a path, by looking at it.

@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 
 	"github.com/lkup/lkup/internal/state"
 	"github.com/lkup/lkup/internal/view"
 	"github.com/lkup/lkup/sources"
+	"github.com/lkup/lkup/sources/store"
 	"github.com/lkup/lkup/spec"
 )
 
@@ -104,6 +106,7 @@ func (c *imagePullCmd) wanted(p *project) ([]spec.Image, error) {
 type pulled struct {
 	img    spec.Image
 	digest sources.Digest
+	files  sources.Artifact // none of a component
 }
 
 // pull brings images here, one after another: each of them fetches its parts
@@ -111,25 +114,26 @@ type pulled struct {
 func (s *imageSources) pull(ctx context.Context, wanted []spec.Image, report sources.Report) ([]pulled, error) {
 	var all []pulled
 	for _, img := range wanted {
-		d, err := s.pullOne(ctx, img, report)
+		p, err := s.pullOne(ctx, img, report)
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, pulled{img, d})
+		all = append(all, p)
 	}
 	return all, nil
 }
 
-func (s *imageSources) pullOne(ctx context.Context, img spec.Image, report sources.Report) (sources.Digest, error) {
+func (s *imageSources) pullOne(ctx context.Context, img spec.Image, report sources.Report) (p pulled, err error) {
+	p.img = img
 	if _, err := s.source(img); err != nil { // it is a component
-		return s.pullComponent(ctx, img.Source, report)
+		p.digest, err = s.pullComponent(ctx, img.Source, report)
+		return p, err
 	}
-	d, err := s.Resolve(ctx, img)
-	if err != nil {
-		return "", err
+	if p.digest, err = s.Resolve(ctx, img); err != nil {
+		return p, err
 	}
-	_, err = s.Fetch(ctx, img, d, report)
-	return d, err
+	p.files, err = s.Fetch(ctx, img, p.digest, report)
+	return p, err
 }
 
 func (s *imageSources) pullComponent(ctx context.Context, ref string, report sources.Report) (sources.Digest, error) {
@@ -152,13 +156,62 @@ func (s *imageSources) components(ref string) sources.Components {
 }
 
 func (c *imagePullCmd) show(call *call, images *imageSources, all []pulled) error {
-	var i storeInventory
-	var err error
 	if c.JSON {
-		i, err = takeInventory(call.Host, images.store)
-	} else {
-		i.graph, err = images.store.Entries() // who uses it is not shown, and takes long to find out
+		return c.showJSON(call, images, all)
 	}
+	var graph store.Graph
+	var rows []view.StoreEntry
+	for _, p := range all {
+		row, known := p.row()
+		if !known {
+			if graph == nil { // all of the store is looked at only if it must be
+				var err error
+				if graph, err = images.store.Entries(); err != nil {
+					return err
+				}
+			}
+			row = storeInventory{graph: graph}.row(graph[p.digest])
+		}
+		row.Digest = string(p.digest)
+		rows = append(rows, row)
+	}
+	return view.PulledText(call.Out, call.outStyle(), rows)
+}
+
+// row is what can be told of an image by its own files: what they take up as a
+// machine reads them.
+func (p pulled) row() (view.StoreEntry, bool) {
+	row := view.StoreEntry{Kind: string(store.Image), Names: []string{imageName(p.img)}}
+	files := append([]string{p.files.Kernel}, p.files.Initrds...)
+	if p.files.Disk != "" {
+		row.Kind, files = string(store.Disk), []string{p.files.Disk}
+	}
+	for _, file := range files {
+		info, err := os.Stat(file)
+		if err != nil {
+			return row, false
+		}
+		row.Size += info.Size()
+	}
+	return row, true
+}
+
+// imageName is what the stack files call an image by: its template or its ref.
+func imageName(img spec.Image) string {
+	switch t := img.Template; {
+	case t == nil:
+		return img.Source
+	case t.Builtin != "":
+		return "builtin:" + t.Builtin
+	case t.User != "":
+		return "template:" + t.User
+	default:
+		return t.File
+	}
+}
+
+func (c *imagePullCmd) showJSON(call *call, images *imageSources, all []pulled) error {
+	i, err := takeInventory(call.Host, images.store)
 	if err != nil {
 		return err
 	}
@@ -168,8 +221,5 @@ func (c *imagePullCmd) show(call *call, images *imageSources, all []pulled) erro
 		row.Digest = string(p.digest)
 		rows = append(rows, row)
 	}
-	if c.JSON {
-		return view.StoreJSON(call.Out, rows, i.totals(storeDir(call.Host)))
-	}
-	return view.PulledText(call.Out, call.outStyle(), rows)
+	return view.StoreJSON(call.Out, rows, i.totals(storeDir(call.Host)))
 }

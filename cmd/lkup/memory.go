@@ -11,11 +11,11 @@ const (
 	// untouched is how much memory a command may have before any is collected,
 	// in bytes. Commands are short-lived: most, and a plan of a thousand
 	// machines, end below it.
-	untouched = 64 << 20
+	untouched = 72 << 20
 	// growth is how far the heap may grow after that beyond what lives before
 	// it is collected again, in percent: little, so that a plan of ten thousand
 	// machines stays below 100 MiB.
-	growth = 60
+	growth = 40
 )
 
 // tuneMemory is for commands that end soon; GOGC overrides it. Those that make

@@ -11,7 +11,7 @@ import (
 // time costs more than what a plan writes into it. The room is garbage at once;
 // after the next collection it is there for what comes.
 func roomyHeap() {
-	const room, page = 24 << 20, 2 << 20
+	const room, page = 56 << 20, 2 << 20
 	b := make([]byte, room)
 	start := uintptr(page-1) & -uintptr(unsafe.Pointer(&b[0]))
 	_ = unix.Madvise(b[start:start+room-page], unix.MADV_HUGEPAGE) // or not: nothing depends on it
