@@ -79,13 +79,23 @@ type Boot struct {
 	Seed    []string
 	Cmdline string
 	Disks   []Disk
+	// Firmware is UEFI, or empty for what the architecture usually has. It
+	// counts where no kernel is given.
+	Firmware string `json:",omitempty"`
 }
+
+// UEFI is the firmware that starts programs from an EFI system partition.
+const UEFI = "uefi"
+
+// CD is the format of a disk that is a CD: the guest gets a drive that it
+// cannot write to, and the machine has no layer of its own over it.
+const CD = "iso"
 
 // Disk is a disk image that several machines may boot from. It is never
 // written to: each machine writes to a layer of its own, which Create makes.
 type Disk struct {
 	Path   string
-	Format string // raw or qcow2; never probed
+	Format string // raw, qcow2 or CD; never probed
 }
 
 // Port is a forward with its host port chosen. Address is never empty.

@@ -236,6 +236,7 @@ func boot(a sources.Artifact, vm spec.VM) drivers.Boot {
 	}
 	if a.Disk != "" {
 		b.Disks = []drivers.Disk{{Path: a.Disk, Format: a.DiskFormat}}
+		b.Firmware = a.Firmware
 	}
 	return b
 }

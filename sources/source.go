@@ -68,12 +68,16 @@ type Artifact struct {
 
 	// Disk is set for images that boot from a disk.
 	Disk       string
-	DiskFormat string // raw or qcow2, as read from its header
+	DiskFormat string // raw, qcow2 or iso, as read from its header
+	Firmware   string // UEFI, if nothing else starts the disk; else empty
 
 	// Guest says whether lkup's own init runs in the image, and so whether it
 	// takes keys, shares and settings from a seed.
 	Guest bool
 }
+
+// UEFI is the firmware that starts programs from an EFI system partition.
+const UEFI = "uefi"
 
 // Component is one OCI image named in a LinuxKit template.
 type Component struct {

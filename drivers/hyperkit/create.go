@@ -23,6 +23,9 @@ func (d *Driver) Create(ctx context.Context, m drivers.Machine) error {
 		return err
 	}
 	for n, disk := range m.Boot.Disks {
+		if disk.Format == drivers.CD {
+			return fmt.Errorf("%s is a CD image, which lkup boots with QEMU alone; write driver = \"qemu\"", disk.Path)
+		}
 		if err := d.copyDisk(ctx, disk, filepath.Join(m.Dir, diskName(n))); err != nil {
 			return full(err, m.Dir)
 		}

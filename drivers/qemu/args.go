@@ -127,6 +127,10 @@ func bootArgs(m drivers.Machine, h host) []string {
 	}
 	for n, disk := range m.Boot.Disks {
 		id := "disk" + strconv.Itoa(n)
+		if disk.Format == drivers.CD {
+			a = append(a, cdArgs(m, id, n, disk)...)
+			continue
+		}
 		device := "virtio-blk-pci,drive=" + id + onError
 		if m.Boot.Kernel == "" { // else the kernel has the first place
 			device += ",bootindex=" + strconv.Itoa(n)
@@ -134,6 +138,23 @@ func bootArgs(m drivers.Machine, h host) []string {
 		a = append(a, "-blockdev", diskNode(id, disk, overlayPath(m, n)), "-device", device)
 	}
 	return a
+}
+
+// cdArgs is a drive with a CD in it. q35 has a controller that every installer
+// knows; other machines have none, and get one.
+func cdArgs(m drivers.Machine, id string, n int, disk drivers.Disk) []string {
+	device := "ide-cd,bus=ide." + strconv.Itoa(n)
+	var a []string
+	if m.Arch != amd64 {
+		a = []string{"-device", "virtio-scsi-pci,id=cd" + strconv.Itoa(n)}
+		device = "scsi-cd,bus=cd" + strconv.Itoa(n) + ".0"
+	}
+	device += ",drive=" + id
+	if m.Boot.Kernel == "" {
+		device += ",bootindex=" + strconv.Itoa(n)
+	}
+	file := node{Driver: "file", Filename: disk.Path, ReadOnly: true}
+	return append(a, "-blockdev", encode(node{Driver: "raw", Name: id, ReadOnly: true, File: &file}), "-device", device)
 }
 
 // node is a block device as QEMU's blockdev-add has it.

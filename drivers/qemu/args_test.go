@@ -65,8 +65,15 @@ func TestArguments(t *testing.T) {
 			}
 			m.Ports = []drivers.Port{{Address: "127.0.0.1", Host: 8080, Guest: 80, Protocol: "tcp"}}
 		}), linux},
-		"amd64-woken":         {small(nil), woken},
-		"amd64-disks":         {small(onDisks), linux},
+		"amd64-woken": {small(nil), woken},
+		"amd64-disks": {small(onDisks), linux},
+		"amd64-cd": {small(func(m *drivers.Machine) {
+			m.Boot = drivers.Boot{Disks: []drivers.Disk{{Path: "/store/in, stall", Format: drivers.CD}, {Path: "/d", Format: "raw"}}}
+		}), linux},
+		"arm64-cd": {small(func(m *drivers.Machine) {
+			arm(m)
+			m.Boot = drivers.Boot{Disks: []drivers.Disk{{Path: "/store/cd", Format: drivers.CD}}}
+		}), withFirmware},
 		"amd64-kernel-disk":   {small(func(m *drivers.Machine) { m.Boot.Disks = []drivers.Disk{{Path: "/d", Format: "raw"}} }), linux},
 		"amd64-initrds":       {small(func(m *drivers.Machine) { m.Boot.Initrds = []string{"/a", "/b"} }), linux},
 		"amd64-bare":          {small(func(m *drivers.Machine) { m.Boot = drivers.Boot{Kernel: "/k"} }), linux},

@@ -21,6 +21,9 @@ func (d *Driver) Create(ctx context.Context, m drivers.Machine) error {
 		return err
 	}
 	for n, disk := range m.Boot.Disks {
+		if disk.Format == drivers.CD {
+			continue
+		}
 		if err := d.overlay(ctx, disk, overlayPath(m, n)); err != nil {
 			return err
 		}

@@ -63,7 +63,7 @@ func (d *Driver) host(m drivers.Machine) host {
 		h.accel, _ = accelerator(look(m.Arch))
 	}
 	if needsFirmware(m) {
-		h.firmware, _ = firmware()
+		h.firmware, _ = firmware(m.Arch)
 	}
 	return h
 }

@@ -105,8 +105,8 @@ func check(m drivers.Machine) error {
 		}
 	}
 	if needsFirmware(m) {
-		if _, found := firmware(); !found {
-			return errors.New("no UEFI firmware is installed, which an arm64 disk boots by; type: " + installHint("qemu-efi-aarch64"))
+		if _, found := firmware(m.Arch); !found {
+			return noFirmware(m.Arch)
 		}
 	}
 	return portsFree(m)
@@ -115,7 +115,10 @@ func check(m drivers.Machine) error {
 func disks(m drivers.Machine) []string {
 	var paths []string
 	for n, disk := range m.Boot.Disks {
-		paths = append(paths, disk.Path, overlayPath(m, n))
+		paths = append(paths, disk.Path)
+		if disk.Format != drivers.CD {
+			paths = append(paths, overlayPath(m, n))
+		}
 	}
 	return paths
 }
@@ -128,21 +131,40 @@ func readable(path string) error {
 	return f.Close()
 }
 
-func needsFirmware(m drivers.Machine) bool { return m.Arch == arm64 && m.Boot.Kernel == "" }
+// needsFirmware reports whether the machine starts by UEFI, which every arm64
+// disk does.
+func needsFirmware(m drivers.Machine) bool {
+	return m.Boot.Kernel == "" && (m.Arch == arm64 || m.Boot.Firmware == drivers.UEFI)
+}
 
-// firmware finds UEFI for arm64 where Debian, Homebrew and others put it.
-func firmware() (path string, found bool) {
-	for _, path := range []string{
-		"/usr/share/qemu-efi-aarch64/QEMU_EFI.fd",
-		"/usr/share/qemu/edk2-aarch64-code.fd",
-		"/opt/homebrew/share/qemu/edk2-aarch64-code.fd",
-		"/usr/local/share/qemu/edk2-aarch64-code.fd",
-	} {
+// firmware finds UEFI where Debian, Homebrew and others put it. For amd64 it
+// is one file with room for variables; those in two files need more options.
+func firmware(arch string) (path string, found bool) {
+	places := []string{
+		"/usr/share/ovmf/OVMF.fd",
+		"/usr/share/qemu/OVMF.fd",
+	}
+	if arch == arm64 {
+		places = []string{
+			"/usr/share/qemu-efi-aarch64/QEMU_EFI.fd",
+			"/usr/share/qemu/edk2-aarch64-code.fd",
+			"/opt/homebrew/share/qemu/edk2-aarch64-code.fd",
+			"/usr/local/share/qemu/edk2-aarch64-code.fd",
+		}
+	}
+	for _, path := range places {
 		if readable(path) == nil {
 			return path, true
 		}
 	}
 	return "", false
+}
+
+func noFirmware(arch string) error {
+	if arch == arm64 {
+		return errors.New("no UEFI firmware is installed, which an arm64 disk boots by; type: " + installHint("qemu-efi-aarch64"))
+	}
+	return errors.New("no UEFI firmware is installed, which this disk boots by; type: sudo apt-get install ovmf, or use a disk for a BIOS")
 }
 
 // program finds a program, or says how to install it.

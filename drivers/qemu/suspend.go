@@ -167,8 +167,10 @@ func (q *monitor) save(ctx context.Context, file *os.File) error {
 // Files are the machine's own layers, and the mark that it was created.
 func (d *Driver) Files(m drivers.Machine) []string {
 	var names []string
-	for n := range m.Boot.Disks {
-		names = append(names, filepath.Base(overlayPath(m, n)))
+	for n, disk := range m.Boot.Disks {
+		if disk.Format != drivers.CD {
+			names = append(names, filepath.Base(overlayPath(m, n)))
+		}
 	}
 	return append(names, filepath.Base(createdPath(m)))
 }

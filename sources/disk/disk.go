@@ -18,6 +18,7 @@ import (
 const (
 	Raw   = "raw"
 	Qcow2 = "qcow2"
+	ISO   = "iso" // a CD, which is no disk
 )
 
 // vmdk is a format that is read, and turned into raw.
@@ -28,12 +29,12 @@ const headSize = 64 << 10
 
 // Header is what the first bytes of a file say. One of the two is set.
 type Header struct {
-	Format string // raw, qcow2 or vmdk
+	Format string // raw, qcow2, iso or vmdk
 	Packed string // gzip, xz, zstd or bzip2: what it is shows when it is unpacked
 }
 
 // Ready reports whether a driver can boot from the file as it is.
-func (h Header) Ready() bool { return h.Format == Raw || h.Format == Qcow2 }
+func (h Header) Ready() bool { return h.Format == Raw || h.Format == Qcow2 || h.Format == ISO }
 
 // String says it to a person.
 func (h Header) String() string {
@@ -92,7 +93,8 @@ func formatOf(r io.ReaderAt, head []byte, size int64) (string, error) {
 		return "", err
 	}
 	if isISO(head) && !hasPartitions(head) {
-		return "", errors.New("it is a CD image without a boot record for disks, which lkup cannot boot yet; use a disk image, or a hybrid ISO")
+		_, err := bootsCD(r, size)
+		return ISO, err
 	}
 	if len(head) < 512 {
 		return "", errors.New("it is too short to be a disk")

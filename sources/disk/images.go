@@ -41,7 +41,11 @@ func (i Images) Open(d sources.Digest) (sources.Artifact, bool) {
 		return sources.Artifact{}, false
 	}
 	header, err := Look(path)
-	return i.artifact(d, path, header.Format), err == nil && header.Ready()
+	if err != nil || !header.Ready() {
+		return sources.Artifact{}, false
+	}
+	artifact, err := i.artifact(d, path, header.Format)
+	return artifact, err == nil
 }
 
 // Stored reports whether d can be had without fetching anything.
@@ -68,7 +72,7 @@ func (i Images) Artifact(ctx context.Context, d sources.Digest, report sources.R
 		return sources.Artifact{}, err
 	}
 	if header.Ready() {
-		return i.artifact(d, path, header.Format), nil
+		return i.artifact(d, path, header.Format)
 	}
 	if err := i.Store.Note(d, store.Note{Refs: []sources.Digest{unpackedKey(d)}}); err != nil {
 		return sources.Artifact{}, err
@@ -86,13 +90,17 @@ func (i Images) Artifact(ctx context.Context, d sources.Digest, report sources.R
 	return i.unpacked(d, dir)
 }
 
-func (i Images) artifact(d sources.Digest, path, format string) sources.Artifact {
-	return sources.Artifact{Digest: d, Arch: i.Arch, Disk: path, DiskFormat: format}
+func (i Images) artifact(d sources.Digest, path, format string) (sources.Artifact, error) {
+	firmware, err := Firmware(path, format)
+	return sources.Artifact{Digest: d, Arch: i.Arch, Disk: path, DiskFormat: format, Firmware: firmware}, err
 }
 
 func (i Images) unpacked(d sources.Digest, dir string) (sources.Artifact, error) {
 	format, err := os.ReadFile(filepath.Join(dir, formatFile))
-	return i.artifact(d, filepath.Join(dir, diskFile), string(format)), err
+	if err != nil {
+		return sources.Artifact{}, err
+	}
+	return i.artifact(d, filepath.Join(dir, diskFile), string(format))
 }
 
 // ready writes to a path what a driver can boot from, and says its format.

@@ -20,6 +20,9 @@ func DiskFormat(path string) (string, error) {
 	if !header.Ready() {
 		return "", fmt.Errorf("%s is %s, and a volume is raw or qcow2; unpack or convert it first: qemu-img convert -O qcow2 IN OUT", path, header)
 	}
+	if header.Format == disk.ISO {
+		return "", fmt.Errorf("%s is a CD image, and a volume is a disk; write its image in the place of the VM's", path)
+	}
 	return header.Format, nil
 }
 

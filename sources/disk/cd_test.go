@@ -1,0 +1,151 @@
+package disk_test
+
+import (
+	"bytes"
+	"encoding/binary"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/lkup/lkup/sources/disk"
+)
+
+// cd is one with a boot catalog whose first entry is for a platform, and that
+// has a section for each of the others.
+func cd(change func([]byte), platforms ...byte) []byte {
+	content := make([]byte, 24*2048)
+	copy(content[16*2048+1:], "CD001")
+	copy(content[17*2048+1:], "CD001\x01EL TORITO SPECIFICATION")
+	binary.LittleEndian.PutUint32(content[17*2048+71:], 20)
+	catalog := content[20*2048:]
+	catalog[0], catalog[1], catalog[30], catalog[31] = 1, platforms[0], 0x55, 0xaa
+	catalog[32] = 0x88
+	for n, p := range platforms[1:] {
+		at := 64 * (n + 1)
+		catalog[at], catalog[at+1], catalog[at+2] = 0x90, p, 1
+		if n == len(platforms)-2 {
+			catalog[at] = 0x91
+		}
+		catalog[at+32] = 0x88
+	}
+	if change != nil {
+		change(content)
+	}
+	return content
+}
+
+func TestCDs(t *testing.T) {
+	checkHeaders(t, []header{
+		{"for a BIOS", cd(nil, 0), "iso", ""},
+		{"for EFI", cd(nil, 0xef), "iso", ""},
+		{"no catalog", cd(func(b []byte) { b[17*2048+7] = 'e' }, 0), "", "no boot catalog"},
+		{"catalog outside", cd(func(b []byte) { b[17*2048+74] = 0xff }, 0), "", "outside"},
+		{"catalog of zeros", cd(func(b []byte) { clear(b[20*2048:]) }, 0), "", "no sense"},
+		{"cut at the catalog", cd(nil, 0)[:20*2048+32], "", "outside"},
+		{"cut before the record", cd(nil, 0)[:17*2048], "", "no boot catalog"},
+	})
+}
+
+// partitioned is a disk with a table of GUID partitions.
+func partitioned(change func([]byte), types ...string) []byte {
+	content := make([]byte, 64<<10)
+	content[446+4], content[510], content[511] = 0xee, 0x55, 0xaa
+	copy(content[512:], "EFI PART")
+	binary.LittleEndian.PutUint64(content[512+72:], 2)
+	binary.LittleEndian.PutUint32(content[512+80:], 128)
+	binary.LittleEndian.PutUint32(content[512+84:], 128)
+	for n, guid := range types {
+		copy(content[1024+128*n:], guid)
+	}
+	if change != nil {
+		change(content)
+	}
+	return content
+}
+
+// clusters puts a disk into qcow2, whose tables and data lie behind the header.
+func clusters(content []byte, change func([]byte)) []byte {
+	const size = 1 << 16
+	image := make([]byte, 5*size)
+	copy(image, qcow2(func([]byte) {}))
+	binary.BigEndian.PutUint32(image[20:], 16)
+	binary.BigEndian.PutUint64(image[40:], 2*size)
+	binary.BigEndian.PutUint64(image[2*size:], 3*size)
+	binary.BigEndian.PutUint64(image[3*size:], 4*size)
+	copy(image[4*size:], content)
+	if change != nil {
+		change(image)
+	}
+	return image
+}
+
+func TestTheFirmwareIsWhatTheDiskNeeds(t *testing.T) {
+	const (
+		esp   = "\x28\x73\x2a\xc1\x1f\xf8\xd2\x11\xba\x4b\x00\xa0\xc9\x3e\xc9\x3b"
+		linux = "\xaf\x3d\xc6\x0f\x83\x84\x72\x47\x8e\x79\x3d\x69\xd8\x47\x7d\xe4"
+	)
+	code := func(b []byte) { b[0] = 0xeb }
+	mbr := func(kind byte) []byte {
+		b := make([]byte, 4096)
+		b[446+16+4], b[510], b[511] = kind, 0x55, 0xaa
+		return b
+	}
+	endless := func(b []byte) {
+		copy(b[512+80:], bytes.Repeat([]byte{0xff}, 4))
+		binary.LittleEndian.PutUint32(b[512+84:], 128)
+	}
+	for _, tt := range []struct {
+		name, format string
+		content      []byte
+		want         string
+	}{
+		{"a CD for a BIOS", "iso", cd(nil, 0), ""},
+		{"a CD for EFI", "iso", cd(nil, 0xef), "uefi"},
+		{"a CD for both", "iso", cd(nil, 0, 0xef), ""},
+		{"a CD for EFI, then a BIOS", "iso", cd(nil, 0xef, 0), ""},
+		{"an EFI partition", "raw", partitioned(nil, linux, esp), "uefi"},
+		{"an EFI partition and code", "raw", partitioned(code, esp), ""},
+		{"other partitions", "raw", partitioned(nil, linux), ""},
+		{"endless partitions", "raw", partitioned(endless, linux), ""},
+		{"partitions of no size", "raw", partitioned(func(b []byte) { clear(b[512+84 : 512+88]) }, esp), ""},
+		{"partitions far away", "raw", partitioned(func(b []byte) { b[512+79] = 0xff }, esp), ""},
+		{"an EFI partition of the old kind", "raw", mbr(0xef), "uefi"},
+		{"a Linux partition", "raw", mbr(0x83), ""},
+		{"no partitions", "raw", make([]byte, 512), ""},
+		{"qcow2 with an EFI partition", "qcow2", clusters(partitioned(nil, esp), nil), "uefi"},
+		{"qcow2 with code", "qcow2", clusters(partitioned(code, esp), nil), ""},
+		{"qcow2 whose table leads out", "qcow2", clusters(partitioned(nil, esp), func(b []byte) { b[2<<16+1] = 0x7f }), ""},
+		{"qcow2 that is cut", "qcow2", clusters(partitioned(nil, esp), nil)[:4<<16+100], ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "disk")
+			if err := os.WriteFile(path, tt.content, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if got, err := disk.Firmware(path, tt.format); err != nil || got != tt.want {
+				t.Errorf("firmware %q, %v; want %q", got, err, tt.want)
+			}
+		})
+	}
+}
+
+// FuzzCD: whatever is let through says how it starts.
+func FuzzCD(f *testing.F) {
+	f.Add(cd(nil, 0)[16*2048:])
+	f.Add(cd(nil, 0xef, 0)[16*2048:])
+	path := filepath.Join(f.TempDir(), "cd")
+	f.Fuzz(func(t *testing.T, content []byte) {
+		content = append(make([]byte, 16*2048), content...)
+		header, err := disk.Read(bytes.NewReader(content), int64(len(content)))
+		if err != nil || header.Format != disk.ISO {
+			return
+		}
+		if err := os.WriteFile(path, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := disk.Firmware(path, disk.ISO); err != nil && !strings.Contains(err.Error(), "catalog") {
+			t.Error(err)
+		}
+	})
+}
