@@ -210,6 +210,38 @@ func TestAFailureSkipsOnlyWhatWaitsForIt(t *testing.T) {
 	w.settled(stack)
 }
 
+func TestAVolumeThatAStoppedMachineLostIsMadeAnew(t *testing.T) {
+	w := newWorld(t)
+	v := vm("a", 128)
+	v.Mounts = []spec.Mount{{Volume: "volume.data", Size: 1}}
+	stack := stackOf(v)
+	stack.Volumes = map[spec.Address]spec.Volume{"volume.data": {Address: "volume.data", Name: "data", Size: 1, Format: "raw"}}
+	if err := w.apply(t.Context(), stack); err != nil {
+		t.Fatal(err)
+	}
+	v.Running = false
+	stack.VMs[v.Address] = v
+	if err := w.apply(t.Context(), stack); err != nil {
+		t.Fatal(err)
+	}
+	w.settled(stack)
+	known, err := state.Read(w.paths)
+	if err != nil {
+		t.Fatal(err)
+	}
+	disk := reconciler.Machine(known.Instances[v.Address], w.paths, "/project").Volumes[0].Path
+	if err := os.Remove(disk); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.apply(t.Context(), stack); err != nil {
+		t.Fatal(err)
+	}
+	w.settled(stack)
+	if _, err := os.Stat(disk); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestInterruptedStartsNothingNew(t *testing.T) {
 	w := newWorld(t)
 	stack := stackOf(vm("db", 128), vm("web", 128, "db"))

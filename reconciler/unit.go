@@ -45,14 +45,14 @@ func (u *unit) run(ctx context.Context, phase planner.Phase) error {
 	case planner.Up:
 		return u.up(ctx)
 	case planner.Record:
-		return u.record()
+		return u.record(ctx)
 	}
 	return fmt.Errorf("a plan holds no phase %q", phase)
 }
 
-// record writes what is wanted over what was applied, or forgets it; the guest
-// is not touched.
-func (u *unit) record() error {
+// record writes what is wanted over what was applied, or forgets it; a guest that
+// runs is not touched.
+func (u *unit) record(ctx context.Context) error {
 	if u.step.Action == planner.Forget {
 		return u.Store.Release(u.step.Address)
 	}
@@ -61,7 +61,28 @@ func (u *unit) record() error {
 		return errors.New("it is no longer in the state; plan again")
 	}
 	u.adopt(&i)
-	return u.Store.Put(i)
+	if err := u.Store.Put(i); err != nil {
+		return err
+	}
+	return u.mend(ctx, i)
+}
+
+// mend makes the disks of volumes anew that a stopped machine has lost. A
+// running one has to stop for it.
+func (u *unit) mend(ctx context.Context, i state.Instance) error {
+	gone, err := lost(i, Machine(i, u.Layout, u.Project))
+	if err != nil || len(gone) == 0 {
+		return err
+	}
+	driver, err := u.driver(i.Driver)
+	if err != nil {
+		return err
+	}
+	status, err := driver.Status(ctx, Machine(i, u.Layout, u.Project))
+	if err != nil || status.State != drivers.Stopped {
+		return err
+	}
+	return u.create(ctx, driver, &i, status.State)
 }
 
 // adopt makes the record say what is wanted.

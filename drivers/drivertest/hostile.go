@@ -19,9 +19,12 @@ import (
 )
 
 // garbageInFiles: a disk that was full, or an editor, leaves nonsense in what
-// a driver wrote. It must not lose the machine for it, nor start it twice.
+// a driver wrote. It must not lose the machine for it, nor start it twice. The
+// guest is up before, for QEMU maps an initrd until it has loaded it, and dies of
+// one that is cut short.
 func garbageInFiles(t *testing.T, s *scene) {
 	was := s.start(t, s.m)
+	s.up(t, s.m, 1)
 	for _, path := range files(t, s.m.Dir) {
 		if filepath.Base(path) == drivers.ConsoleLog {
 			continue
