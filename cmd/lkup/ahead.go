@@ -35,8 +35,7 @@ func lookAhead(ctx context.Context, host Host, flags stackFlags) *ahead {
 		if err != nil || len(found) != 1 {
 			return
 		}
-		a.paths = host.Layout().Stack("", dir)
-		a.paths.ID, a.paths.Dir = filepath.Base(found[0]), found[0]
+		a.paths = host.Layout().StackOf(filepath.Base(found[0]))
 		if a.known, err = state.Read(a.paths); err != nil {
 			return
 		}
