@@ -15,6 +15,7 @@ func FuzzManifest(f *testing.F) {
 	for _, seed := range []string{
 		`{"schemaVersion":2,"manifests":[{"mediaType":"application/vnd.oci.image.manifest.v1+json","size":1,` + digest + `,"platform":{"os":"linux","architecture":"amd64"}}]}`,
 		`{"schemaVersion":2,"config":{"mediaType":"application/vnd.oci.image.config.v1+json","size":1,` + digest + `},"layers":[{"size":-1,` + digest + `}]}`,
+		`{"schemaVersion":2,"manifests":[{"mediaType":"application/vnd.oci.image.index.v1+json","size":1,` + digest + `}]}`,
 		`{"schemaVersion":1}`, `{"manifests":[{"platform":null}]}`, `[]`, ``,
 	} {
 		f.Add([]byte(seed))
@@ -23,8 +24,13 @@ func FuzzManifest(f *testing.F) {
 		if _, err := kindOf(content); err != nil {
 			return
 		}
-		if d, err := pick(content, "amd64"); err == nil && !d.Valid() {
-			t.Errorf("%q is no digest", d)
+		if found, err := pick(content, "amd64"); err == nil {
+			d, err := found.digest("amd64")
+			for _, d := range append(found.inner, d) {
+				if err == nil && !d.Valid() {
+					t.Errorf("%q is no digest", d)
+				}
+			}
 		}
 		manifest, err := parseManifest(content)
 		if err != nil {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -163,25 +164,75 @@ func isImageConfig(t types.MediaType) bool {
 	return t == types.OCIConfigJSON || t == types.DockerConfigJSON || t == ""
 }
 
-// pick chooses the image for arch in an index.
-func pick(content []byte, arch string) (sources.Digest, error) {
+// nested is how deep an index may stand in others, and how many may stand in
+// one: more than tools make, and few enough to ask a registry for.
+const nested = 3
+
+// choice is what an index offers one architecture.
+type choice struct {
+	image sources.Digest   // "" if the index itself names none
+	inner []sources.Digest // the indexes in it
+	has   []string         // the platforms of its other images
+}
+
+// pick looks for the image for arch in an index.
+func pick(content []byte, arch string) (choice, error) {
 	index, err := v1.ParseIndexManifest(bytes.NewReader(content))
 	if err != nil {
-		return "", fmt.Errorf("its index is not JSON: %w", err)
+		return choice{}, fmt.Errorf("its index is not JSON: %w", err)
 	}
-	var has []string
+	var c choice
 	for _, entry := range index.Manifests {
-		if entry.Platform == nil || entry.Platform.OS == "unknown" {
-			continue // signatures and attestations
-		}
 		d := sources.Digest(entry.Digest.String())
-		if entry.MediaType.IsImage() && d.Valid() && match.Platforms(v1.Platform{OS: "linux", Architecture: arch})(entry) {
-			return d, nil
+		switch {
+		case entry.MediaType.IsIndex():
+			if d.Valid() {
+				c.inner = append(c.inner, d)
+			}
+		case entry.Platform == nil || entry.Platform.OS == "unknown":
+			// signatures and attestations
+		case entry.MediaType.IsImage() && d.Valid() && match.Platforms(v1.Platform{OS: "linux", Architecture: arch})(entry):
+			return choice{image: d}, nil
+		default:
+			c.has = append(c.has, entry.Platform.String())
 		}
-		has = append(has, entry.Platform.String())
 	}
-	if len(has) == 0 {
+	if len(c.inner) > nested {
+		return choice{}, fmt.Errorf("its index holds %d indexes; at most %d are looked into", len(c.inner), nested)
+	}
+	return c, nil
+}
+
+// search picks the image for arch in an index, and else in the indexes in it.
+func (c *Components) search(ctx context.Context, at place, arch string, content []byte, depth int) (choice, error) {
+	found, err := pick(content, arch)
+	if err != nil || found.image != "" {
+		return found, err
+	}
+	if len(found.inner) > 0 && depth == 0 {
+		return choice{}, errors.New("its indexes are nested too deep")
+	}
+	for _, d := range found.inner {
+		content, err := c.manifest(ctx, at, d)
+		if err != nil {
+			return choice{}, err
+		}
+		inner, err := c.search(ctx, at, arch, content, depth-1)
+		if err != nil || inner.image != "" {
+			return inner, err
+		}
+		found.has = append(found.has, inner.has...)
+	}
+	return found, nil
+}
+
+func (c choice) digest(arch string) (sources.Digest, error) {
+	switch {
+	case c.image != "":
+		return c.image, nil
+	case len(c.has) == 0:
 		return "", errors.New("its index names no image")
 	}
-	return "", fmt.Errorf("it has no image for linux/%s; it has %s", arch, strings.Join(has, ", "))
+	slices.Sort(c.has)
+	return "", fmt.Errorf("it has no image for linux/%s; it has %s", arch, strings.Join(slices.Compact(c.has), ", "))
 }

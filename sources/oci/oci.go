@@ -105,7 +105,11 @@ func (c *Components) resolve(ctx context.Context, at place, arch string) (source
 		return "", err
 	}
 	if kind == anIndex {
-		return pick(content, arch)
+		found, err := c.search(ctx, at, arch, content, nested)
+		if err != nil {
+			return "", err
+		}
+		return found.digest(arch)
 	}
 	_, _, err = c.image(ctx, at, arch, d)
 	return d, err

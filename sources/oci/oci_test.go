@@ -18,6 +18,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-containerregistry/pkg/authn"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
 
 	"github.com/lkup/lkup/sources"
 	"github.com/lkup/lkup/sources/oci"
@@ -76,6 +78,41 @@ func TestAnIndexGivesTheImageOfTheArchitecture(t *testing.T) {
 		}
 		if _, err := components.Resolve(ctx, ref, "riscv64"); err == nil || !strings.Contains(err.Error(), "no image for linux/riscv64; it has linux/amd64, linux/arm64") {
 			t.Errorf("got %v", err)
+		}
+	}
+}
+
+func TestAnIndexInAnIndexIsLookedInto(t *testing.T) {
+	s, ctx := newServer(t, httptest.NewServer), context.Background()
+	arm := image(t, "arm64", "for-arm64")
+	d, err := arm.Digest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	deep := index(t, map[string]v1.Image{"arm64": arm})
+	for range 3 {
+		deep = mutate.AppendManifests(index(t, map[string]v1.Image{"amd64": image(t, "amd64", "for-amd64")}), mutate.IndexAddendum{Add: deep})
+	}
+	s.pushIndex(t, "deep:3", deep)
+	s.pushIndex(t, "deep:4", mutate.AppendManifests(empty.Index, mutate.IndexAddendum{Add: deep}))
+	wide := v1.ImageIndex(empty.Index)
+	for n := range 4 {
+		wide = mutate.AppendManifests(wide, mutate.IndexAddendum{Add: index(t, map[string]v1.Image{"s390x": image(t, "s390x", fmt.Sprint(n))})})
+	}
+	s.pushIndex(t, "wide:4", wide)
+	components := newComponents(t, oci.Settings{})
+	got, err := components.Resolve(ctx, s.host()+"/deep:3", "arm64")
+	if diff := cmp.Diff(sources.Digest(d.String()), got); err != nil || diff != "" {
+		t.Errorf("%v: %s", err, diff)
+	}
+	for ref, want := range map[string]string{
+		"/deep:3 riscv64": "no image for linux/riscv64; it has linux/amd64, linux/arm64",
+		"/deep:4 arm64":   "its indexes are nested too deep",
+		"/wide:4 arm64":   "its index holds 4 indexes; at most 3 are looked into",
+	} {
+		ref, arch, _ := strings.Cut(ref, " ")
+		if _, err := components.Resolve(ctx, s.host()+ref, arch); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, want %q", ref, err, want)
 		}
 	}
 }
