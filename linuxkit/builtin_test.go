@@ -1,6 +1,7 @@
 package linuxkit_test
 
 import (
+	"bytes"
 	"os"
 	"regexp"
 	"slices"
@@ -25,6 +26,7 @@ func imagesIn(t *testing.T, text []byte) []string {
 		Init     []string
 		Services []named
 	}
+	text = bytes.ReplaceAll(text, []byte("${PACKAGES:-bash}"), []byte("bash"))
 	if err := yaml.Unmarshal(text, &template); err != nil {
 		t.Fatal(err)
 	}

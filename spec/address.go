@@ -46,13 +46,18 @@ func (m Moved) Apply(a Address) (Address, bool) {
 	return m.To + Address(rest), true
 }
 
-// Kind is what the address names: vm, volume, image, template or module.
+// Kind is what the address names: vm, volume, image, template or module. A
+// devenv is a vm, and what lies in it is what it says: devenv.main.volume.cache
+// is a volume.
 func (a Address) Kind() string {
 	kind := ""
 	for _, step := range a.steps() {
-		if kind, _, _ = strings.Cut(step, "."); kind != "module" {
+		if kind, _, _ = strings.Cut(step, "."); kind != "module" && kind != "devenv" {
 			return kind
 		}
+	}
+	if kind == "devenv" {
+		return "vm"
 	}
 	return kind
 }

@@ -88,7 +88,7 @@ func nativeContent(body *hclsyntax.Body, s *schema, rep *report) ([]*hcl.Attribu
 // checkLabels reports whether the block has the name it needs.
 func checkLabels(b *hclsyntax.Block, s *schema, rep *report) bool {
 	switch {
-	case s.labelled && len(b.Labels) == 0:
+	case s.labelled && !s.unnamed && len(b.Labels) == 0:
 		rep.fail(b.TypeRange, "Missing name", "Every %s has a name. Write: %s \"main\" {", s.name(), s.kind)
 		return false
 	case s.labelled && len(b.Labels) > 1:

@@ -69,8 +69,19 @@ func (n *node) address() Address {
 
 // root is the first step of a reference to the node.
 func (n *node) root() string {
-	if n.kind == "variable" {
+	switch {
+	case n.kind == "variable":
 		return "var"
+	case n.block != nil && n.block.schema == devenvSchema:
+		return "devenv"
+	}
+	return n.kind
+}
+
+// word is what a person calls the kind of node.
+func (n *node) word() string {
+	if n.root() == "devenv" {
+		return "devenv"
 	}
 	return n.kind
 }
@@ -113,7 +124,7 @@ type declarations struct {
 }
 
 // roots are what a reference can start with, besides a for expression's own names.
-var roots = []string{"var", "local", "image", "template", "volume", "network", "vm", "module", "secret", "each", "count", "path", "stack"}
+var roots = []string{"var", "local", "image", "template", "volume", "network", "vm", "devenv", "module", "secret", "each", "count", "path", "stack"}
 
 // kinds are the blocks that become nodes.
 var kinds = []string{"variable", "image", "template", "volume", "network", "vm", "module", "secret", "output", "check"}
@@ -151,6 +162,7 @@ func declare(bodies []hcl.Body, dir string, within Address, rep *report) *declar
 				}
 			}
 		}
+		d.addDevenvs(file.blocks["devenv"], rep)
 	}
 	return d
 }
@@ -170,7 +182,7 @@ func (d *declarations) put(n *node, rep *report) {
 	n.within = d.within
 	named := d.nodes[n.root()]
 	if first := named[n.name]; first != nil {
-		rep.fail(n.at(), "Duplicate "+n.kind, "%s is declared already at %s. Give one of them another name.", n.address(), place(first.at()))
+		rep.fail(n.at(), "Duplicate "+n.word(), "%s is declared already at %s. Give one of them another name.", n.address(), place(first.at()))
 		return
 	}
 	named[n.name] = n

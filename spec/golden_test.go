@@ -142,7 +142,7 @@ func inputs() spec.Inputs {
 		DefaultName: "shop",
 		Version:     "0.2.0",
 		Drivers:     []string{"qemu", "hyperkit"},
-		Builtins:    []string{"minimal", "web"},
+		Builtins:    []string{"dev", "minimal", "web"},
 		Sources:     []string{"file", "https", "oci", "github", "apt"},
 	}
 }
@@ -179,6 +179,7 @@ func shown(t *testing.T, s *spec.Stack) string {
 		Images   map[spec.Address]spec.Image
 		VMs      map[spec.Address]vm
 		Volumes  map[spec.Address]spec.Volume `json:",omitempty"`
+		Devenvs  map[spec.Address]spec.Devenv `json:",omitempty"`
 		Outputs  map[string]spec.Output
 		Moved    []spec.Moved        `json:",omitempty"`
 		Removed  []spec.Removed      `json:",omitempty"`
@@ -190,7 +191,7 @@ func shown(t *testing.T, s *spec.Stack) string {
 		From     map[string]string   `json:",omitempty"`
 		Files    []string
 	}{
-		s.Name, s.Images, vms, s.Volumes, s.Outputs, s.Moved, s.Removed, s.Imports, s.Checks, s.Secrets, s.Profiles,
+		s.Name, s.Images, vms, s.Volumes, s.Devenvs, s.Outputs, s.Moved, s.Removed, s.Imports, s.Checks, s.Secrets, s.Profiles,
 		inputs, from, s.Files,
 	}
 	var out bytes.Buffer

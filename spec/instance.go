@@ -38,6 +38,7 @@ func (i *instance) evaluate() {
 		Origins: i.node.emptyOrigins(),
 	}
 	i.origin("", b.at)
+	i.devenvDefaults()
 	i.name()
 	i.image()
 	i.driver()
@@ -63,6 +64,7 @@ func (i *instance) evaluate() {
 	i.blocks("watch", i.watch)
 	i.blocks("health", i.health)
 	i.checkTask()
+	i.devenv()
 	i.sort()
 }
 
@@ -212,6 +214,10 @@ func (i *instance) hostnameRange(b *block) hcl.Range {
 
 func (i *instance) image() {
 	b := i.node.block
+	if b.schema == devenvSchema {
+		i.devenvImage()
+		return
+	}
 	v, ok := i.known(b, "image", "image", cty.DynamicPseudoType)
 	if !ok {
 		if arg := b.args["image"]; arg != nil && !i.failed && !i.node.tainted {

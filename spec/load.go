@@ -78,7 +78,7 @@ func evaluate(project fs.FS, in Inputs) *evaluator {
 		reader: &reader{project: project, files: map[string]*hcl.File{}, read: map[string]bool{}, bodies: map[string][]hcl.Body{}},
 		claims: &claims{written: map[Address]map[string]hcl.Range{}}, movedAt: map[Pos]hcl.Range{},
 		stack: &Stack{
-			Images: map[Address]Image{}, VMs: map[Address]VM{}, Volumes: map[Address]Volume{}, Networks: map[Address]Network{}, Outputs: map[string]Output{},
+			Images: map[Address]Image{}, VMs: map[Address]VM{}, Volumes: map[Address]Volume{}, Devenvs: map[Address]Devenv{}, Networks: map[Address]Network{}, Outputs: map[string]Output{},
 			Inputs: map[string]Input{}, From: map[Pos][]string{},
 		},
 	}

@@ -10,6 +10,7 @@ type schema struct {
 	required map[string]string // argument -> what to type
 	optional []string
 	blocks   []*schema
+	unnamed  bool // it may lack the name, but not in JSON
 	once     bool // at most one per parent
 	open     bool // any argument, no blocks
 	root     bool // of the project alone, not of a module
@@ -240,6 +241,7 @@ var fileSchema = &schema{
 			habits:   map[string]string{"source": "file", "path": "file", "variables": "vars", "args": "vars"},
 		},
 		vmSchema,
+		devenvSchema,
 		volumeSchema,
 		networkSchema,
 		moduleSchema,
@@ -270,5 +272,6 @@ var fileSchema = &schema{
 		"machine": "vm", "service": "vm", "services": "vm", "instance": "vm", "resource": "vm", "virtual_machine": "vm",
 		"var": "variable", "variables": "variable", "local": "locals", "terraform": "stack", "outputs": "output",
 		"volumes": "volume", "disk": "volume", "networks": "network", "switch": "network", "bridge": "network", "secrets": "secret", "modules": "module", "profiles": "profile", "assert": "check",
+		"dev": "devenv", "environment": "devenv", "devcontainer": "devenv", "workspace": "devenv",
 	},
 }

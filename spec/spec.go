@@ -42,6 +42,9 @@ type Stack struct {
 	Images  map[Address]Image // image and template blocks
 	VMs     map[Address]VM    // one entry per instance of for_each and count
 	Volumes map[Address]Volume
+	// Devenvs are the devenv blocks. Each is a VM with the same address, and so
+	// all that it says of one is among VMs; what is here is for the sessions.
+	Devenvs map[Address]Devenv
 	// Networks have their subnets, chosen or written.
 	Networks map[Address]Network
 	Outputs  map[string]Output

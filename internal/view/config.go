@@ -39,10 +39,11 @@ func ConfigJSON(w io.Writer, s *spec.Stack) error {
 		Stack         string                        `json:"stack"`
 		VMs           map[spec.Address]*spec.VM     `json:"vms"`
 		Volumes       map[spec.Address]spec.Volume  `json:"volumes"`
+		Devenvs       map[spec.Address]spec.Devenv  `json:"devenvs,omitempty"`
 		Networks      map[spec.Address]spec.Network `json:"networks"`
 		Outputs       map[string]output             `json:"outputs"`
 		Profiles      []string                      `json:"profiles"`
-	}{FormatVersion, s.Name, vms, s.Volumes, s.Networks, outputs, list(s.Profiles)})
+	}{FormatVersion, s.Name, vms, s.Volumes, s.Devenvs, s.Networks, outputs, list(s.Profiles)})
 }
 
 // Config prints a stack as one stack file: nothing is left to evaluate,
