@@ -9,6 +9,7 @@ package drivers
 import (
 	"context"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/lkup/lkup/spec"
@@ -249,3 +250,20 @@ const (
 	Warn Level = "warn" // works, but worse than it could
 	Fail Level = "fail" // machines cannot run
 )
+
+// InOrder puts the ports that were asked for first, in the order in which they
+// were.
+func InOrder(ports, asked []Port) []Port {
+	var all []Port
+	for _, p := range asked {
+		if slices.Contains(ports, p) {
+			all = append(all, p)
+		}
+	}
+	for _, p := range ports {
+		if !slices.Contains(asked, p) {
+			all = append(all, p)
+		}
+	}
+	return all
+}

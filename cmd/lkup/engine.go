@@ -35,7 +35,7 @@ const stopGrace = 20 * time.Second
 func allDrivers(host Host) map[string]drivers.Driver {
 	all := map[string]drivers.Driver{
 		"qemu":     qemu.New(qemu.Settings{Switch: switches{host}}),
-		"hyperkit": hyperkit.New(hyperkit.Settings{Keeper: []string{host.Program, keepCommand}}),
+		"hyperkit": hyperkit.New(hyperkit.Settings{Keeper: []string{host.Program, keepCommand}, Switch: switches{host}}),
 	}
 	if host.MoreDrivers != nil {
 		for name, d := range host.MoreDrivers(host.Layout()) {

@@ -11,30 +11,33 @@ import (
 
 // wiring is what the arguments depend on besides the machine.
 type wiring struct {
-	network bool // a socket that speaks vpnkit's protocol listens at vpnkitName
-	uefi    bool // it boots by firmware, of the name firmwareName
+	wires int  // how many Ethernets it has; a socket that speaks vpnkit's protocol listens at each one's vpnkitName
+	uefi  bool // it boots by firmware, of the name firmwareName
 }
 
 // Hyperkit splits its options at commas and knows no escape for them. So every
 // file has a plain name in the machine's directory, where Hyperkit is started.
 const (
-	kernelName   = "kernel"     // a link
-	initrdName   = "initrd"     // a link, to all initrds joined
-	firmwareName = "firmware"   // a link
-	runName      = "run"        // a link to the directory for sockets
-	vpnkitName   = "run/vpnkit" // the socket; its path is short so
-	ttyName      = "tty"        // says or is the console's terminal
+	kernelName   = "kernel"   // a link
+	initrdName   = "initrd"   // a link, to all initrds joined
+	firmwareName = "firmware" // a link
+	runName      = "run"      // a link to the directory for sockets
+	ttyName      = "tty"      // says or is the console's terminal
 	ringName     = "console-ring"
 )
 
 func diskName(n int) string   { return "disk" + strconv.Itoa(n) + ".img" }
 func volumeName(n int) string { return "volume" + strconv.Itoa(n) } // a link
 
+// vpnkitName is the socket of an Ethernet; its path is short so.
+func vpnkitName(n int) string { return runName + "/vpnkit" + strconv.Itoa(n) }
+
 // mark is what proves to whom a process belongs. It is the path of the file
 // that Hyperkit writes its pid to, relative to the machine's directory.
 func mark(m drivers.Machine) string { return m.ID + "/" + m.Nonce }
 
-// The slots of the devices. Those between are for disks, in their order.
+// The slots of the devices. Those between are for disks, in their order, from
+// the first one up, and for further Ethernets, from the last one down.
 const (
 	networkSlot = 1
 	rngSlot     = 2
@@ -42,6 +45,22 @@ const (
 	lpcSlot     = 31
 	maxDisks    = lpcSlot - firstDisk
 )
+
+func wireSlot(n int) int {
+	if n == 0 {
+		return networkSlot
+	}
+	return lpcSlot - n
+}
+
+// wiringOf is what the arguments depend on, of the machine itself.
+func wiringOf(m drivers.Machine) wiring {
+	w := wiring{wires: len(m.NICs), uefi: m.Boot.Kernel == ""}
+	if w.wires == 0 && m.MAC != "" {
+		w.wires = 1
+	}
+	return w
+}
 
 // args are Hyperkit's arguments for a machine. The function is pure.
 func args(m drivers.Machine, w wiring) []string {
@@ -57,8 +76,8 @@ func args(m drivers.Machine, w wiring) []string {
 		"-l", "com1,autopty=" + ttyName + ",log=" + ringName,
 		"-s", fmt.Sprintf("%d,virtio-rnd", rngSlot),
 	}
-	if w.network {
-		a = append(a, "-s", fmt.Sprintf("%d:0,virtio-vpnkit,path=%s,uuid=%s", networkSlot, vpnkitName, uuid(m)))
+	for n := range w.wires {
+		a = append(a, "-s", fmt.Sprintf("%d:0,virtio-vpnkit,path=%s,uuid=%s", wireSlot(n), vpnkitName(n), uuid(m)))
 	}
 	slot := firstDisk
 	disk := func(name string) {
@@ -103,10 +122,12 @@ func logPath(m drivers.Machine) string     { return filepath.Join(m.Dir, drivers
 func joinedPath(m drivers.Machine) string  { return filepath.Join(m.Dir, "initrd.img") }
 
 // seededPath is where the seed is joined to the initrds, until the guest runs.
-func seededPath(m drivers.Machine) string   { return filepath.Join(m.RunDir, "seeded.img") }
-func vpnkitPath(m drivers.Machine) string   { return filepath.Join(m.RunDir, "vpnkit") }
-func framesPath(m drivers.Machine) string   { return filepath.Join(m.RunDir, "frames") } // of the keeper
-func switchPath(m drivers.Machine) string   { return filepath.Join(m.RunDir, "switch") }
+func seededPath(m drivers.Machine) string { return filepath.Join(m.RunDir, "seeded.img") }
+func framesPath(m drivers.Machine) string { return filepath.Join(m.RunDir, "frames") } // of the keeper
+func switchPath(m drivers.Machine) string { return filepath.Join(m.RunDir, "switch") }
+func vpnkitPath(m drivers.Machine, n int) string {
+	return filepath.Join(m.RunDir, filepath.Base(vpnkitName(n)))
+}
 func consolePath(m drivers.Machine) string  { return filepath.Join(m.RunDir, "console") }
 func attachedPath(m drivers.Machine) string { return filepath.Join(m.RunDir, "console.lock") }
 

@@ -27,9 +27,6 @@ func (d *Driver) Check(vm spec.VM) []drivers.Problem {
 	if vm.CPUs > maxCPUs {
 		add("cpus", fmt.Sprintf("Hyperkit's machines have at most %d processors", maxCPUs), `Write a smaller number, or driver = "qemu".`)
 	}
-	for _, nic := range vm.Networks {
-		add(nic.Attribute(), "Hyperkit's machines have a network of their own, and cannot be in one of the stack's yet", otherDriver)
-	}
 	for _, s := range vm.Shares {
 		add(s.Attribute(), "Hyperkit has no shares", otherDriver)
 	}

@@ -62,11 +62,11 @@ func startTold(content string) error {
 	if err := json.Unmarshal([]byte(content), &o); err != nil {
 		return err
 	}
-	d := driver(o.Hyperkit)
+	d := driver(o.Hyperkit, nil)
 	return errors.Join(d.Create(context.Background(), o.Machine), d.Start(context.Background(), o.Machine))
 }
 
-func driver(program string) *hyperkit.Driver {
+func driver(program string, all drivers.Switch) *hyperkit.Driver {
 	return hyperkit.New(hyperkit.Settings{
 		LookPath: func(name string) (string, error) {
 			if name == "hyperkit" {
@@ -75,6 +75,7 @@ func driver(program string) *hyperkit.Driver {
 			return exec.LookPath(name)
 		},
 		Keeper:  []string{os.Args[0], "keep"},
+		Switch:  all,
 		AnyHost: true,
 		Env:     []string{"GORACE=atexit_sleep_ms=10"},
 	})
@@ -110,7 +111,7 @@ func program(t *testing.T) string {
 func TestContract(t *testing.T) {
 	stand := program(t)
 	drivertest.Run(t, drivertest.Harness{
-		Driver:  func(*testing.T) drivers.Driver { return driver(stand) },
+		Driver:  func(*testing.T) drivers.Driver { return driver(stand, nil) },
 		Machine: machine,
 		Kill: func(t *testing.T, _ drivers.Machine, s drivers.Status) {
 			if err := syscall.Kill(s.PID, syscall.SIGKILL); err != nil {
@@ -268,7 +269,7 @@ func log(m drivers.Machine) string {
 func TestEndings(t *testing.T) {
 	for line, want := range map[string]drivers.Ending{"poweroff": drivers.EndedOff, "panic": drivers.EndedBad, "reset": drivers.EndedBad} {
 		t.Run(line, func(t *testing.T) {
-			d, m := driver(program(t)), machine(t, t.TempDir())
+			d, m := driver(program(t), nil), machine(t, t.TempDir())
 			started(t, d, m)
 			console, err := d.Console(t.Context(), m)
 			if err != nil {
@@ -295,7 +296,7 @@ func TestEndings(t *testing.T) {
 // TestAKeeperThatIsKilledIsMissed: Hyperkit runs on, the status says what is
 // gone, and a stop and a start mend it.
 func TestAKeeperThatIsKilledIsMissed(t *testing.T) {
-	d, m := driver(program(t)), machine(t, t.TempDir())
+	d, m := driver(program(t), nil), machine(t, t.TempDir())
 	was := started(t, d, m)
 	keeper := keeperOf(t, m)
 	if err := keeper.Signal(syscall.SIGKILL); err != nil {
@@ -334,7 +335,7 @@ func TestNamedCauses(t *testing.T) {
 		"a long path": {func(t *testing.T, m *drivers.Machine) { m.RunDir = filepath.Join(m.RunDir, strings.Repeat("x", 100)) }, []string{"too long for a socket", "LKUP_RUNTIME_DIR"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			d, m := driver(program(t)), machine(t, t.TempDir())
+			d, m := driver(program(t), nil), machine(t, t.TempDir())
 			test.spoil(t, &m)
 			if err := d.Create(t.Context(), m); err != nil {
 				t.Fatal(err)

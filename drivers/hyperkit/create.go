@@ -139,7 +139,11 @@ func (d *Driver) Delete(ctx context.Context, m drivers.Machine) error {
 	for _, name := range []string{kernelName, initrdName, firmwareName, runName, ttyName, ringName} {
 		paths = append(paths, filepath.Join(m.Dir, name))
 	}
-	paths = append(paths, joinedPath(m), seededPath(m), saidPath(m), recordPath(m), upPath(m), lockPath(m), vpnkitPath(m), framesPath(m), switchPath(m), consolePath(m), attachedPath(m), pidPath(m), filepath.Dir(pidPath(m)))
+	paths = append(paths, joinedPath(m), seededPath(m), saidPath(m), recordPath(m), upPath(m), lockPath(m), framesPath(m), switchPath(m), consolePath(m), attachedPath(m), pidPath(m), filepath.Dir(pidPath(m)))
+	paths = append(paths, sockets(m)...)
+	for _, nic := range m.NICs {
+		paths = append(paths, nic.Switch)
+	}
 	// The mark goes last: a removal that was cut is taken up again.
 	return remove(append(paths, createdPath(m))...)
 }

@@ -30,6 +30,9 @@ type Settings struct {
 	Firmware string
 	// Env is the whole environment of the keeper and of Hyperkit.
 	Env []string
+	// Switch carries machines that are in networks of their stack; without it,
+	// they cannot be started.
+	Switch drivers.Switch
 	// AnyHost says that what is run as Hyperkit runs on this host, whatever
 	// that is; tests have such a program.
 	AnyHost bool
@@ -50,6 +53,7 @@ var (
 	_ drivers.Checker      = (*Driver)(nil)
 	_ drivers.Doctor       = (*Driver)(nil)
 	_ drivers.Ender        = (*Driver)(nil)
+	_ drivers.Rewirer      = (*Driver)(nil)
 )
 
 // New makes a driver. It looks at nothing yet.
@@ -106,7 +110,7 @@ func (d *Driver) firmware() (string, error) {
 
 // CommandLine is what the keeper runs, in the machine's directory.
 func (d *Driver) CommandLine(m drivers.Machine) string {
-	return "cd " + quote([]string{m.Dir}) + " && " + quote(append([]string{programs()[0]}, args(m, wiring{network: m.MAC != "", uefi: m.Boot.Kernel == ""})...))
+	return "cd " + quote([]string{m.Dir}) + " && " + quote(append([]string{programs()[0]}, args(m, wiringOf(m))...))
 }
 
 // uuid is the machine's, always the same.

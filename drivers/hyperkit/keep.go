@@ -86,10 +86,8 @@ func (k *keeper) start() error {
 	if err != nil {
 		return err
 	}
-	if k.m.MAC != "" && k.network != nil {
-		if err := k.plug(); err != nil {
-			return err
-		}
+	if err := k.plug(); err != nil {
+		return err
 	}
 	if err := os.WriteFile(upPath(k.m), nil, 0o600); err != nil {
 		return full(err, k.m.Dir)
@@ -136,29 +134,47 @@ func (k *keeper) listen(path string) (*net.UnixListener, error) {
 	return l, os.Chmod(path, 0o600)
 }
 
-// plug makes the wire between Hyperkit and the switch.
+// plug makes the wires between Hyperkit and the switches: that of the stack, or
+// one of the machine's own.
 func (k *keeper) plug() error {
-	mac, err := net.ParseMAC(k.m.MAC)
-	if err != nil {
-		return err
+	for n, nic := range k.m.NICs {
+		if err := k.wire(n, nic.MAC, nic.Socket, nic.Switch); err != nil {
+			return err
+		}
 	}
-	l, err := k.listen(vpnkitPath(k.m))
-	if err != nil {
-		return err
+	if len(k.m.NICs) > 0 || k.m.MAC == "" || k.network == nil {
+		return nil
 	}
 	ours, theirs := framesPath(k.m), switchPath(k.m)
-	if err := remove(ours, theirs); err != nil {
+	if err := k.wire(0, k.m.MAC, ours, theirs); err != nil {
+		return err
+	}
+	if err := k.network.Plug(k.m, ours, theirs); err != nil {
+		return err
+	}
+	k.closers = append(k.closers, k.network.Close)
+	return nil
+}
+
+// wire carries the frames of Hyperkit's n-th Ethernet between the socket ours,
+// which it binds, and theirs.
+func (k *keeper) wire(n int, address, ours, theirs string) error {
+	mac, err := net.ParseMAC(address)
+	if err != nil {
+		return err
+	}
+	l, err := k.listen(vpnkitPath(k.m, n))
+	if err != nil {
+		return err
+	}
+	if err := remove(ours); err != nil {
 		return err
 	}
 	frames, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: ours, Net: "unixgram"})
 	if err != nil {
 		return err
 	}
-	k.closers = append(k.closers, func() { _ = frames.Close(); _ = remove(ours, theirs) })
-	if err := k.network.Plug(k.m, ours, theirs); err != nil {
-		return err
-	}
-	k.closers = append(k.closers, k.network.Close)
+	k.closers = append(k.closers, func() { _ = frames.Close(); _ = remove(ours) })
 	go func() {
 		conn, err := l.Accept()
 		if err != nil {
@@ -176,7 +192,7 @@ func (k *keeper) plug() error {
 }
 
 func (k *keeper) launch() error {
-	words := args(k.m, wiring{network: k.m.MAC != "", uefi: k.m.Boot.Kernel == ""})
+	words := args(k.m, wiringOf(k.m))
 	k.cmd = exec.Command(k.Program, words...)
 	k.cmd.Dir = k.m.Dir
 	k.cmd.Env = append([]string{}, k.Env...)

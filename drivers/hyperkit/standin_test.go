@@ -42,8 +42,10 @@ import (
 // in the same order, as far as somebody outside can see: the pid file, the
 // devices' files, vpnkit's protocol, the terminal, signals and exit statuses.
 // Where Hyperkit would run a guest it runs one of Go, which reads its kernel
-// and initrd, obeys the power button, and has a TCP/IP stack on the network.
+// and initrd, obeys the power button, and has a TCP/IP stack on each network.
 
+// guestAddress is what it has where its command line has no ip=ADDRESS, one for
+// each network.
 const guestAddress = "10.0.2.15"
 
 // slots is a flag that may be given again and again.
@@ -65,11 +67,16 @@ type hardware struct {
 	devices          slots
 	serial, firmware string
 
-	network net.Conn
-	mac     net.HardwareAddr
-	tty     *os.File
-	slave   *os.File // open, for a terminal that nobody has open is an error here
-	disks   []*os.File
+	wires []wire
+	tty   *os.File
+	slave *os.File // open, for a terminal that nobody has open is an error here
+	disks []*os.File
+}
+
+// wire is an Ethernet.
+type wire struct {
+	net.Conn
+	mac net.HardwareAddr
 }
 
 func standIn(words []string) (status int) {
@@ -204,7 +211,7 @@ func (h *hardware) connect(options string) error {
 		if mtu := binary.LittleEndian.Uint16(told[1:]); mtu != 1500 {
 			return fmt.Errorf("MTU %d", mtu)
 		}
-		h.network, h.mac = conn, told[5:11]
+		h.wires = append(h.wires, wire{conn, told[5:11]})
 		return nil
 	}
 }
@@ -262,6 +269,7 @@ func (h *hardware) run() int {
 type standInGuest struct {
 	*hardware
 	cmdline string
+	stack   *stack.Stack
 	mu      sync.Mutex
 	files   map[string][]byte
 }
@@ -275,7 +283,7 @@ func (g *standInGuest) boot() int {
 	// A terminal that nobody has opened drops what is written: the guest is
 	// patient, as kernels are with slow consoles.
 	for _, stage := range []guest.Stage{guest.StageInit, guest.StageNetwork, guest.StageUp} {
-		if stage == guest.StageNetwork && g.network != nil {
+		if stage == guest.StageNetwork && len(g.wires) > 0 {
 			if err := g.serve(); err != nil {
 				fmt.Fprintln(os.Stderr, "guest:", err)
 				return 3
@@ -329,51 +337,45 @@ func (g *standInGuest) listen() int {
 	select {} // nobody has the terminal open
 }
 
+// addresses are the guest's own, by network.
+func (g *standInGuest) addresses() []string {
+	var all []string
+	for word := range strings.FieldsSeq(g.cmdline) {
+		if address, is := strings.CutPrefix(word, "ip="); is {
+			all = append(all, address)
+		}
+	}
+	if len(all) == 0 {
+		return []string{guestAddress}
+	}
+	return all
+}
+
 // serve is the guest's network.
 func (g *standInGuest) serve() error {
-	link := channel.New(256, 1514, tcpip.LinkAddress(g.mac))
-	s := stack.New(stack.Options{
+	g.stack = stack.New(stack.Options{
 		NetworkProtocols:   []stack.NetworkProtocolFactory{ipv4.NewProtocol, arp.NewProtocol},
 		TransportProtocols: []stack.TransportProtocolFactory{tcp.NewProtocol, udp.NewProtocol},
 	})
-	own := tcpip.AddrFromSlice(net.ParseIP(guestAddress).To4())
-	if err := s.CreateNIC(1, ethernet.New(link)); err != nil {
-		return errors.New(err.String())
-	}
-	if err := s.AddProtocolAddress(1, tcpip.ProtocolAddress{Protocol: ipv4.ProtocolNumber, AddressWithPrefix: own.WithPrefix()}, stack.AddressProperties{}); err != nil {
-		return errors.New(err.String())
-	}
-	s.SetRouteTable([]tcpip.Route{{Destination: header.IPv4EmptySubnet, NIC: 1}})
-	go func() {
-		for pkt := link.ReadContext(context.Background()); pkt != nil; pkt = link.ReadContext(context.Background()) {
-			view := pkt.ToView()
-			frame := view.AsSlice()
-			if _, err := g.network.Write(append(binary.LittleEndian.AppendUint16(nil, uint16(len(frame))), frame...)); err != nil {
-				return
-			}
-			pkt.DecRef()
+	var routes []tcpip.Route
+	for n, address := range g.addresses() {
+		id, own := tcpip.NICID(n+1), tcpip.AddrFromSlice(net.ParseIP(address).To4())
+		if err := g.stack.CreateNIC(id, ethernet.New(g.wires[n].link())); err != nil {
+			return errors.New(err.String())
 		}
-	}()
-	go func() {
-		for size := make([]byte, 2); ; {
-			if _, err := io.ReadFull(g.network, size); err != nil {
-				return
-			}
-			frame := make([]byte, binary.LittleEndian.Uint16(size))
-			if _, err := io.ReadFull(g.network, frame); err != nil {
-				return
-			}
-			pkt := stack.NewPacketBuffer(stack.PacketBufferOptions{Payload: buffer.MakeWithData(frame)})
-			link.InjectInbound(0, pkt)
-			pkt.DecRef()
+		subnet := tcpip.AddressWithPrefix{Address: own, PrefixLen: 24}
+		if err := g.stack.AddProtocolAddress(id, tcpip.ProtocolAddress{Protocol: ipv4.ProtocolNumber, AddressWithPrefix: subnet}, stack.AddressProperties{}); err != nil {
+			return errors.New(err.String())
 		}
-	}()
-	listener, err := gonet.ListenTCP(s, tcpip.FullAddress{NIC: 1, Addr: own, Port: 80}, ipv4.ProtocolNumber)
+		routes = append(routes, tcpip.Route{Destination: subnet.Subnet(), NIC: id})
+	}
+	g.stack.SetRouteTable(append(routes, tcpip.Route{Destination: header.IPv4EmptySubnet, NIC: 1}))
+	listener, err := gonet.ListenTCP(g.stack, tcpip.FullAddress{Port: 80}, ipv4.ProtocolNumber)
 	if err != nil {
 		return err
 	}
 	go func() { _ = http.Serve(listener, http.HandlerFunc(g.answer)) }()
-	echo, err := gonet.DialUDP(s, &tcpip.FullAddress{NIC: 1, Addr: own, Port: 7}, nil, ipv4.ProtocolNumber)
+	echo, err := gonet.DialUDP(g.stack, &tcpip.FullAddress{Port: 7}, nil, ipv4.ProtocolNumber)
 	if err != nil {
 		return err
 	}
@@ -389,7 +391,66 @@ func (g *standInGuest) serve() error {
 	return nil
 }
 
+// link carries frames between the wire and the guest's stack.
+func (w wire) link() *channel.Endpoint {
+	link := channel.New(256, 1514, tcpip.LinkAddress(w.mac))
+	go func() {
+		for pkt := link.ReadContext(context.Background()); pkt != nil; pkt = link.ReadContext(context.Background()) {
+			view := pkt.ToView()
+			frame := view.AsSlice()
+			if _, err := w.Write(append(binary.LittleEndian.AppendUint16(nil, uint16(len(frame))), frame...)); err != nil {
+				return
+			}
+			pkt.DecRef()
+		}
+	}()
+	go func() {
+		for size := make([]byte, 2); ; {
+			if _, err := io.ReadFull(w, size); err != nil {
+				return
+			}
+			frame := make([]byte, binary.LittleEndian.Uint16(size))
+			if _, err := io.ReadFull(w, frame); err != nil {
+				return
+			}
+			pkt := stack.NewPacketBuffer(stack.PacketBufferOptions{Payload: buffer.MakeWithData(frame)})
+			link.InjectInbound(0, pkt)
+			pkt.DecRef()
+		}
+	}()
+	return link
+}
+
+// fetch asks another machine for a file, as a program in the guest would.
+func (g *standInGuest) fetch(ctx context.Context, from string) ([]byte, error) {
+	host, path, _ := strings.Cut(from, "/")
+	to := tcpip.FullAddress{Addr: tcpip.AddrFromSlice(net.ParseIP(host).To4()), Port: 80}
+	client := http.Client{Timeout: time.Second, Transport: &http.Transport{DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return gonet.DialContextTCP(ctx, g.stack, to, ipv4.ProtocolNumber)
+		}}}
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+host+"/file/"+path, nil)
+	if err != nil {
+		return nil, err
+	}
+	response, err := client.Do(request)
+	if err != nil {
+		return nil, err
+	}
+	defer response.Body.Close()
+	return io.ReadAll(response.Body)
+}
+
 func (g *standInGuest) answer(w http.ResponseWriter, r *http.Request) {
+	if from, is := strings.CutPrefix(r.URL.Path, "/fetch/"); is {
+		content, err := g.fetch(r.Context(), from)
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusBadGateway)
+			return
+		}
+		_, _ = w.Write(content)
+		return
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	name, isFile := strings.CutPrefix(r.URL.Path, "/file/")

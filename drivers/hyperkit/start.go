@@ -75,7 +75,7 @@ func (d *Driver) Start(ctx context.Context, m drivers.Machine) error {
 	if err := d.lay(m); err != nil {
 		return full(err, m.Dir)
 	}
-	return d.spawn(ctx, program, m)
+	return d.plug(ctx, m, func() error { return d.spawn(ctx, program, m) })
 }
 
 // maxSocketPath is macOS's limit.
@@ -89,14 +89,11 @@ func (d *Driver) check(m drivers.Machine) error {
 	if m.Boot.Kernel == "" && len(m.Boot.Disks) == 0 {
 		return fmt.Errorf("%s has neither a kernel nor a disk to boot from", m.Address)
 	}
-	if len(m.NICs) > 0 {
-		return fmt.Errorf("hyperkit's machines cannot be in %s; take it out, or write driver = \"qemu\"", m.NICs[0].Network)
-	}
 	if len(m.Shares) > 0 {
 		return fmt.Errorf("hyperkit has no shares; take out the share for %s, or write driver = \"qemu\"", m.Shares[0].Guest)
 	}
-	if len(m.Boot.Disks)+len(m.Volumes) > maxDisks {
-		return fmt.Errorf("hyperkit's machines have at most %d disks", maxDisks)
+	if most := maxDisks - max(0, len(m.NICs)-1); len(m.Boot.Disks)+len(m.Volumes) > most {
+		return fmt.Errorf("hyperkit's machines have at most %d disks, beside their networks", most)
 	}
 	for what, paths := range map[string][]string{"kernel": {m.Boot.Kernel}, "initrd": slices.Concat(m.Boot.Initrds, m.Boot.Seed)} {
 		for _, path := range paths {

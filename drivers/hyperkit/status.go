@@ -43,7 +43,9 @@ func (d *Driver) Status(ctx context.Context, m drivers.Machine) (drivers.Status,
 		status.MemoryMax = status.Memory
 	}
 	if r.Keeper.Verify() == process.Yes {
-		status.Ports = r.Ports
+		if status.Ports = r.Ports; len(m.NICs) > 0 {
+			status.Ports = d.switchedPorts(ctx, m)
+		}
 	} else {
 		status.Detail = "its keeper is gone, and with it its console, network and ports; restart it"
 	}

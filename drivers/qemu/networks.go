@@ -81,7 +81,7 @@ func (d *Driver) switchedPorts(ctx context.Context, m drivers.Machine) []drivers
 	if err != nil {
 		return nil
 	}
-	return inOrder(ports, m.Ports)
+	return drivers.InOrder(ports, m.Ports)
 }
 
 // sockets are those that QEMU and the switch bind for the machine.

@@ -9,7 +9,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"slices"
 	"syscall"
 	"time"
 
@@ -75,7 +74,7 @@ func inquire(ctx context.Context, m drivers.Machine, status *drivers.Status) err
 		if err != nil {
 			return err
 		}
-		status.Ports = inOrder(ports, m.Ports)
+		status.Ports = drivers.InOrder(ports, m.Ports)
 	}
 	if status.Memory, err = q.memory(); err != nil {
 		return err
@@ -96,23 +95,6 @@ func (d *Driver) Ended(ctx context.Context, m drivers.Machine) (drivers.Ending, 
 		return drivers.EndedOff, err
 	}
 	return drivers.EndedBad, nil
-}
-
-// inOrder puts the ports that were asked for first, in the order in which they
-// were.
-func inOrder(ports, asked []drivers.Port) []drivers.Port {
-	var all []drivers.Port
-	for _, p := range asked {
-		if slices.Contains(ports, p) {
-			all = append(all, p)
-		}
-	}
-	for _, p := range ports {
-		if !slices.Contains(asked, p) {
-			all = append(all, p)
-		}
-	}
-	return all
 }
 
 // ioError is the state of a machine that a disk has stopped.
