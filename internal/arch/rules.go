@@ -67,6 +67,7 @@ func Rules() []Rule {
 		{"network", []string{"drivers", "spec", "internal/process"}, []string{"hcl", "exec", "terminal"}},
 		{"planner", []string{"spec", "drivers", "sources"}, append([]string{"hcl", "io", "rand"}, pure...)},
 		{"reconciler", []string{"spec", "planner", "drivers", "sources", "guest", "internal/state", "internal/layout"}, []string{"hcl", "terminal"}},
+		{"devenv", []string{"spec"}, append([]string{"hcl", "rand"}, pure...)},
 		{"supervisor", []string{"spec", "drivers"}, append([]string{"hcl", "io", "rand"}, pure...)},
 		{"watcher", []string{"spec"}, append([]string{"hcl", "rand"}, pure...)},
 		{"guest", nil, []string{"hcl", "os", "net", "exec", "clock"}},
