@@ -27,7 +27,7 @@ func lookAhead(ctx context.Context, host Host, flags stackFlags) *ahead {
 	a := &ahead{done: make(chan struct{})}
 	go func() {
 		defer close(a.done)
-		dir, _, err := flags.project()
+		dir, _, err := flags.project(host)
 		if err != nil {
 			return
 		}

@@ -46,7 +46,11 @@ func (s *imageSources) lock(ctx context.Context, replace bool) error {
 	if len(news) == 0 {
 		return nil
 	}
-	path := filepath.Join(s.dir, lock.FileName)
+	dir, err := filepath.EvalSymlinks(s.dir) // one file, whatever lease it is seen under
+	if err != nil {
+		return err
+	}
+	path := filepath.Join(dir, lock.FileName)
 	return s.store.Locked(ctx, store.Key("lock file", path), func(string) error {
 		now, err := readLockFile(s.dir)
 		if err != nil {

@@ -11,6 +11,7 @@ import (
 	"github.com/hashicorp/hcl/v2"
 
 	"github.com/lkup/lkup/internal/layout"
+	"github.com/lkup/lkup/internal/lease"
 	"github.com/lkup/lkup/internal/state"
 	"github.com/lkup/lkup/internal/view"
 	"github.com/lkup/lkup/linuxkit"
@@ -62,7 +63,11 @@ type project struct {
 // openProject evaluates the stack files. With the stack's state at hand, ports
 // chosen earlier are known.
 func openProject(host Host, flags stackFlags) (*project, error) {
-	dir, only, err := flags.project()
+	dir, only, err := flags.project(host)
+	if err != nil {
+		return nil, err
+	}
+	real, err := filepath.EvalSymlinks(dir) // another path under a lease alone
 	if err != nil {
 		return nil, err
 	}
@@ -77,7 +82,7 @@ func openProject(host Host, flags stackFlags) (*project, error) {
 	}
 	p := &project{dir: dir, root: root, host: host, inputs: spec.Inputs{
 		Files:         only,
-		DefaultName:   filepath.Base(dir),
+		DefaultName:   filepath.Base(real),
 		Version:       version,
 		Drivers:       driverNames(host),
 		Sources:       sourceSchemes(),
@@ -96,7 +101,7 @@ func openProject(host Host, flags stackFlags) (*project, error) {
 }
 
 // project is the project's directory, and the stack files if they are named.
-func (f stackFlags) project() (dir string, only []string, err error) {
+func (f stackFlags) project(host Host) (dir string, only []string, err error) {
 	dirname := f.Dir
 	if f.File != "" {
 		dirname, only = filepath.Dir(f.File), []string{filepath.Base(f.File)}
@@ -104,8 +109,29 @@ func (f stackFlags) project() (dir string, only []string, err error) {
 			dirname = filepath.Join(f.Dir, dirname)
 		}
 	}
-	dir, err = realDir(dirname)
+	dir, err = projectDir(host, dirname)
 	return dir, only, err
+}
+
+// projectDir is the identity of the project in a directory: its real path, or
+// under a lease the lease's.
+func projectDir(host Host, dirname string) (string, error) {
+	if abs, err := filepath.Abs(dirname); err == nil && filepath.Dir(abs) == host.Layout().Runs() {
+		return abs, nil
+	}
+	dir, err := realDir(dirname)
+	if err != nil {
+		return "", err
+	}
+	name := host.Getenv(lease.Env)
+	if name == "" {
+		return dir, nil
+	}
+	under, leased, err := lease.Of(host.Layout(), name, dir)
+	if err != nil || !leased {
+		return dir, err
+	}
+	return under, nil
 }
 
 func (p *project) close() { p.root.Close() }
@@ -159,7 +185,7 @@ func envVars(environ []string) map[string]string {
 // applied finds the state of the project in dir without reading its stack
 // files, so that machines can be reached, and removed, while those are broken.
 func applied(host Host, flags dirFlag) (layout.Stack, state.State, error) {
-	dir, err := realDir(flags.Dir)
+	dir, err := projectDir(host, flags.Dir)
 	if err != nil {
 		return layout.Stack{}, state.State{}, err
 	}

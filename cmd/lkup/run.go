@@ -133,7 +133,11 @@ func run(args []string, host Host) int {
 	}
 	tuneMemory(command.Command() == "plan")
 	return host.withSignals(func(ctx context.Context, signals interrupts) error {
-		return command.Run(&call{Host: host, ctx: ctx, interrupts: signals})
+		call := &call{Host: host, ctx: ctx, interrupts: signals}
+		if reaps(command.Command()) {
+			reap(call)
+		}
+		return command.Run(call)
 	})
 }
 

@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,21 +11,20 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/gofrs/flock"
-
 	"github.com/lkup/lkup/drivers"
 	"github.com/lkup/lkup/internal/layout"
+	"github.com/lkup/lkup/internal/lease"
 	"github.com/lkup/lkup/internal/state"
 	"github.com/lkup/lkup/internal/view"
 	"github.com/lkup/lkup/linuxkit"
-	"github.com/lkup/lkup/planner"
 	"github.com/lkup/lkup/reconciler"
 	"github.com/lkup/lkup/spec"
 )
 
 type runCmd struct {
-	dirFlag
+	stackFlags
 	offlineFlag
+	Stack   bool     `name:"stack" help:"Apply the stack for as long as a command of this computer runs, under a lease of its own, and remove it."`
 	CPUs    int      `name:"cpus" default:"1" help:"How many CPUs it has."`
 	Memory  string   `name:"memory" default:"256MiB" placeholder:"SIZE" help:"How much memory it has."`
 	Env     []string `name:"env" short:"e" sep:"none" placeholder:"NAME=VALUE" help:"A variable of its environment. May be repeated."`
@@ -36,7 +33,7 @@ type runCmd struct {
 	Cmdline string   `name:"cmdline" placeholder:"WORDS" help:"Words to add to the kernel's command line."`
 	Driver  string   `name:"driver" default:"auto" help:"What runs it."`
 	TTY     bool     `short:"t" name:"tty" help:"Give the command a terminal; without a command, a shell."`
-	Image   string   `arg:"" help:"What it boots: oci:nginx, builtin:minimal, FILE.yml, file:disk.qcow2, as in image of a vm."`
+	Image   string   `arg:"" optional:"" help:"What it boots: oci:nginx, builtin:minimal, FILE.yml, file:disk.qcow2, as in image of a vm. With --stack, the command begins here."`
 	Command []string `arg:"" optional:"" passthrough:"" help:"A command to run in it, after --. Without one, its services run to their end."`
 }
 
@@ -50,15 +47,21 @@ func (c *runCmd) Run(call *call) error {
 	if len(command) > 0 && command[0] == "--" {
 		command = command[1:]
 	}
+	if c.Stack {
+		return c.withStack(call, command)
+	}
+	if c.Image == "" {
+		return usageError{"name an image: lkup run IMAGE; or a command for the stack: lkup run --stack -- COMMAND"}
+	}
+	if c.File != "" || len(c.Var)+len(c.VarFile)+len(c.Profile) > 0 {
+		return usageError{"--file, --var, --var-file and --profile are for stack files, of which lkup run IMAGE reads none; see --stack"}
+	}
 	dir, err := realDir(c.Dir)
 	if err != nil {
 		return err
 	}
 	content, err := c.stackFile(dir, len(command) == 0 && !c.TTY)
 	if err != nil {
-		return err
-	}
-	if err := reapRuns(call); err != nil {
 		return err
 	}
 	r, err := beginRun(call, content)
@@ -184,40 +187,26 @@ func runPort(text string) (map[string]any, error) {
 	return port, nil
 }
 
-// oneRun is a run's place on disk: a project of its own, which is locked for
-// as long as its lkup lives.
+// oneRun is a run's place on disk: a project of its own, leased for as long as
+// its lkup lives.
 type oneRun struct {
 	name  string
 	dir   string
 	paths layout.Stack
-	lock  *flock.Flock
-}
-
-func runAt(host Host, name string) *oneRun {
-	dir := filepath.Join(host.Layout().Runs(), name)
-	return &oneRun{
-		name: name, dir: dir, paths: host.Layout().Stack(name, dir),
-		lock: flock.New(dir+".lock", flock.SetPermissions(0o600)),
-	}
+	lease *lease.Lease
 }
 
 // beginRun makes the place of a new run.
 func beginRun(call *call, content []byte) (*oneRun, error) {
-	random := make([]byte, 4)
-	if _, err := rand.Read(random); err != nil {
+	held, err := lease.Take(call.Layout(), "")
+	if err != nil {
 		return nil, err
 	}
-	r := runAt(call.Host, "run-"+hex.EncodeToString(random))
-	if err := os.MkdirAll(call.Layout().Runs(), 0o700); err != nil {
-		return nil, err
+	r := &oneRun{name: held.Name, dir: held.Dir, paths: call.Layout().Stack(held.Name, held.Dir), lease: held}
+	if err := state.WriteFile(filepath.Join(r.dir, runFile), content, 0o600); err != nil {
+		return nil, errors.Join(err, held.End())
 	}
-	if got, err := r.lock.TryLock(); err != nil || !got {
-		return nil, errors.Join(err, errors.New("lock the run"))
-	}
-	if err := os.Mkdir(r.dir, 0o700); err != nil {
-		return nil, err
-	}
-	return r, state.WriteFile(filepath.Join(r.dir, runFile), content, 0o600)
+	return r, nil
 }
 
 // project is the run's stack file, with all other files from dir.
@@ -321,69 +310,5 @@ func (o *ownLines) Write(line []byte) (int, error) {
 
 // end removes the machine and all that is left of it, also after Ctrl-C.
 func (r *oneRun) end(call *call) error {
-	ctx := context.WithoutCancel(call.ctx)
-	if err := r.destroy(ctx, call); err != nil {
-		return fmt.Errorf("remove %s: %w; lkup ls shows it, and the next lkup run tries again", r.name, err)
-	}
-	err := errors.Join(os.RemoveAll(r.paths.Dir), os.RemoveAll(r.paths.Run), os.RemoveAll(r.dir))
-	if gone := os.Remove(r.dir + ".lock"); !errors.Is(gone, fs.ErrNotExist) {
-		err = errors.Join(err, gone)
-	}
-	return errors.Join(err, r.lock.Unlock())
-}
-
-func (r *oneRun) destroy(ctx context.Context, call *call) error {
-	known, err := state.Read(r.paths)
-	if err != nil || known.Serial == 0 {
-		return err
-	}
-	quiet := *call
-	quiet.ctx = ctx
-	store, err := lockStack(&quiet, r.paths, r.name, r.dir, "run", lockFlags{LockTimeout: durationFlag{restartLockLimit}})
-	if err != nil {
-		return err
-	}
-	defer store.Close()
-	now, err := reconciler.Observe(ctx, store.State(), r.paths, allDrivers(call.Host))
-	if err != nil {
-		return err
-	}
-	plan := planner.New(planner.Input{
-		Stack: &spec.Stack{Name: r.name}, Abilities: abilities(call.Host), Inventory: now, Destroy: true,
-	})
-	if blocked := plan.Blocked(); len(blocked) > 0 {
-		return errors.New(now[blocked[0]].Status.Detail)
-	}
-	rec := newReconciler(call.Host, r.paths, r.dir, nil, store)
-	rec.Grace = 0 // nobody will miss what it has not written yet
-	if err := rec.Apply(ctx, nil, plan, reconciler.Materials{}); err != nil {
-		return err
-	}
-	return store.Remove()
-}
-
-// reapRuns removes what runs left whose lkup was killed.
-func reapRuns(call *call) error {
-	entries, err := os.ReadDir(call.Layout().Runs())
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		if !e.IsDir() {
-			continue
-		}
-		r := runAt(call.Host, e.Name())
-		if free, err := r.lock.TryLock(); err != nil || !free {
-			continue // its lkup lives
-		}
-		if err := r.end(call); err != nil {
-			fmt.Fprintln(call.Err, view.Clean(err.Error()))
-			continue
-		}
-		fmt.Fprintf(call.Err, "Removed %s, which an earlier lkup run had left.\n", r.name)
-	}
-	return nil
+	return endLease(context.WithoutCancel(call.ctx), call, r.lease)
 }

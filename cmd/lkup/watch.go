@@ -36,7 +36,7 @@ type watchCmd struct {
 // round is shown, and the next change is waited for. The machines stay.
 func (c *watchCmd) Run(call *call) error {
 	steadyMemory()
-	dir, _, err := c.project()
+	dir, _, err := c.project(call.Host)
 	if err != nil {
 		return err
 	}

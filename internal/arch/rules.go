@@ -76,6 +76,7 @@ func Rules() []Rule {
 		{"guest/seed", []string{"guest"}, []string{"hcl", "os", "net", "exec", "clock"}},
 		{"guest/sshd", []string{"guest"}, []string{"hcl"}},
 		{"internal/layout", nil, append([]string{"hcl", "io"}, pure...)},
+		{"internal/lease", []string{"internal/layout"}, []string{"hcl", "net", "exec", "terminal", "clock"}},
 		{"internal/porttest", nil, []string{"hcl", "exec", "clock"}},
 		{"internal/process", nil, []string{"hcl", "terminal"}},
 		{"internal/ssh", []string{"spec", "drivers", "guest", "guest/seed", "reconciler", "internal/state"}, []string{"hcl"}},
@@ -85,6 +86,7 @@ func Rules() []Rule {
 		{"internal/arch", nil, []string{"hcl", "os", "net", "exec", "clock"}},
 		{"internal/bench", nil, []string{"hcl"}},
 		{"cmd/lkup", []string{"*"}, nil},
+		{"lkuptest", []string{"internal/layout", "internal/lease"}, []string{"hcl", "terminal"}},
 	}
 }
 
