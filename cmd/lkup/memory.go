@@ -31,10 +31,8 @@ func tuneMemory(much bool) {
 		return
 	}
 	roomyHeap()
-	go func() { // beside what is done meanwhile
-		runtime.GC()
-		afterCollection(steadyMemory)
-	}()
+	runtime.GC() // now: beside what follows, it would come too late for most of that
+	afterCollection(steadyMemory)
 }
 
 // afterCollection calls f after the next garbage collection.
