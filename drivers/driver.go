@@ -56,9 +56,12 @@ type Machine struct {
 	MAC    string // of the driver's own network, where there are no NICs
 	// NICs are the machine's places in its stack's networks. With none, it has
 	// the driver's own network.
-	NICs   []NIC
-	Stack  string // the stack's ID
-	Domain string // what the full names of the stack's machines end in
+	NICs []NIC
+	// Isolated says that the driver's own network leads nowhere: the machine is
+	// reached by its ports alone.
+	Isolated bool   `json:",omitempty"`
+	Stack    string // the stack's ID
+	Domain   string // what the full names of the stack's machines end in
 
 	Boot   Boot
 	Ports  []Port

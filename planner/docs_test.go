@@ -17,7 +17,7 @@ import (
 // out are no attributes.
 var attributes = []struct{ field, name string }{
 	{"Name", "`hostname`"}, {"Image", "`image`: its files"}, {"Driver", "`driver`"}, {"CPUs", "`cpus`"}, {"Memory", "`memory`"},
-	{"Env", "`env`"}, {"Secrets", "`env`, of a `secret`"}, {"Cmdline", "`cmdline`"}, {"Restart.Policy", "`restart`"}, {"Watch.Paths", "`watch`"}, {"Health.Interval", "`health`"}, {"DependsOn", "`depends_on`"}, {"Kind", "`kind`"}, {"Command", "`command`"},
+	{"Env", "`env`"}, {"Secrets", "`env`, of a `secret`"}, {"Cmdline", "`cmdline`"}, {"Isolated", "whether it is an agent's machine"}, {"Restart.Policy", "`restart`"}, {"Watch.Paths", "`watch`"}, {"Health.Interval", "`health`"}, {"DependsOn", "`depends_on`"}, {"Kind", "`kind`"}, {"Command", "`command`"},
 	{"Ports.Guest", "`port`: added, taken out"}, {"Ports.Host", "`port.host`"}, {"Ports.Address", "`port.address`"}, {"Ports.Protocol", "`port.protocol`"},
 	{"Shares.Guest", "`share`: added, taken out"}, {"Shares.Host", "`share.host`"}, {"Shares.ReadOnly", "`share.read_only`"},
 	{"Mounts.Volume", "`mount`: added, taken out"}, {"Mounts.Path", "`mount.path`"}, {"Mounts.ReadOnly", "`mount.read_only`"}, {"Mounts.Size", "`volume.size`"},

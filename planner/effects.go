@@ -38,6 +38,7 @@ var costs = map[string]Cost{
 	"Env":       {Effect: EffectRestart},
 	"Secrets":   {Effect: EffectRestart},
 	"Cmdline":   {Effect: EffectRestart},
+	"Isolated":  {Effect: EffectRestart},
 	"DependsOn": {Effect: EffectNone},
 	// What a task runs is what it is made from: it is run again.
 	"Kind":       {Effect: EffectRestart},

@@ -418,7 +418,10 @@ func (i *instance) agent(b *block, earlier []Agent) Agent {
 		}
 	}
 	a.Model = i.plainText(b, "model", `model = "NAME"`)
-	a.Budget = i.plainText(b, "budget", `budget = "5 USD"`)
+	a.Budget = i.plainText(b, "budget", `budget = "500 requests"`)
+	if _, problem := ParseBudget(a.Budget); a.Budget != "" && problem != "" {
+		i.wrong(b, "budget", "Invalid budget", "%s", problem)
+	}
 	a.Env = i.plainEnv(b)
 	return a
 }
@@ -448,4 +451,36 @@ func (i *instance) plainEnv(b *block) map[string]string {
 		}
 	}
 	return env
+}
+
+// AgentVM is the address of the machine that an agent of a devenv works in.
+func AgentVM(devenv Address, agent string) Address {
+	_, name, _ := strings.Cut(string(devenv), ".")
+	return Address("vm." + name + "-" + agent)
+}
+
+// agentVMs declares a machine for each agent of a devenv: one like the devenv's,
+// without a way out, and with nothing of the host but the project. What the
+// devenv is given in secret is not for agents.
+func (e *evaluator) agentVMs(n *node, like VM) {
+	for _, a := range e.stack.Devenvs[like.Address].Agents {
+		vm := VM{
+			Address: AgentVM(like.Address, a.Name), Name: hostLabel(like.Name + "-" + a.Name),
+			Image: like.Image, Driver: like.Driver, CPUs: like.CPUs, Memory: like.Memory, Running: like.Running,
+			Env: maps.Clone(like.Env), Cmdline: like.Cmdline, Ready: like.Ready, Labels: like.Labels, Isolated: true,
+			Origins: map[string]Pos{"": a.Origin},
+		}
+		for _, s := range like.Shares {
+			if s.Guest == DevenvProject {
+				vm.Shares = append(vm.Shares, s)
+				vm.Origins[s.Attribute()] = like.Origin(s.Attribute())
+			}
+		}
+		if other, taken := e.stack.VMs[vm.Address]; taken && other.Isolated {
+			continue // told as a duplicate agent
+		}
+		// Of a vm block with that address, the names clash too.
+		e.claims.addName(vm.Name, vm.Address, n.block.at)
+		e.stack.VMs[vm.Address] = vm
+	}
 }

@@ -171,10 +171,13 @@ type VM struct {
 	Health     Health             `json:"health,omitzero"`
 	Mounts     []Mount            `json:"mounts,omitempty"`   // sorted by Volume
 	Networks   []NIC              `json:"networks,omitempty"` // sorted by Network; none: the driver's own network
-	Labels     map[string]string  `json:"labels,omitempty"`   // for people and programs; the guest does not see them
-	Lifecycle  Lifecycle          `json:"lifecycle,omitzero"`
-	Restart    Restart            `json:"restart,omitzero"`
-	Watch      []Watch            `json:"watch,omitempty"` // sorted
+	// Isolated says that it has no way out of the driver's own network, and is
+	// reached by its ports alone. Machines of agents are.
+	Isolated  bool              `json:"isolated,omitempty"`
+	Labels    map[string]string `json:"labels,omitempty"` // for people and programs; the guest does not see them
+	Lifecycle Lifecycle         `json:"lifecycle,omitzero"`
+	Restart   Restart           `json:"restart,omitzero"`
+	Watch     []Watch           `json:"watch,omitempty"` // sorted
 
 	// Unknown lists the attributes, as in Origins, whose value is known only
 	// after apply because it contains a host port that nobody has chosen yet.

@@ -27,6 +27,9 @@ func (d *Driver) Check(vm spec.VM) []drivers.Problem {
 	if vm.CPUs > maxCPUs {
 		add("cpus", fmt.Sprintf("Hyperkit's machines have at most %d processors", maxCPUs), `Write a smaller number, or driver = "qemu".`)
 	}
+	if vm.Isolated {
+		add("", "Hyperkit cannot shut a machine off, as an agent's is", otherDriver)
+	}
 	for _, s := range vm.Shares {
 		add(s.Attribute(), "Hyperkit has no shares", otherDriver)
 	}

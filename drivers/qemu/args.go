@@ -198,9 +198,12 @@ const userNetID = "user,id=user0"
 
 // userNet is QEMU's own network. Forwards always name their address: without
 // one, QEMU would listen on all of them.
-func userNet(ports []drivers.Port) string {
+func userNet(ports []drivers.Port, isolated bool) string {
 	var b strings.Builder
 	b.WriteString(userNetID)
+	if isolated { // IPv6 is left out, so that there is one way less to shut
+		b.WriteString(",restrict=on,ipv6=off")
+	}
 	for _, p := range ports {
 		b.WriteString(",hostfwd=" + forward(p))
 	}

@@ -14,7 +14,7 @@ import (
 // stack, or QEMU's own network.
 func networkArgs(m drivers.Machine) []string {
 	if len(m.NICs) == 0 {
-		return []string{"-netdev", userNet(m.Ports), "-device", "virtio-net-pci,netdev=user0,romfile=,mac=" + m.MAC}
+		return []string{"-netdev", userNet(m.Ports, m.Isolated), "-device", "virtio-net-pci,netdev=user0,romfile=,mac=" + m.MAC}
 	}
 	var a []string
 	for n, nic := range m.NICs {

@@ -42,6 +42,7 @@ func Rules() []Rule {
 	source := []string{"sources", "spec", "sources/store", "guest", "guest/embedded"}
 	return []Rule{
 		{"spec", nil, pure},
+		{"agent", []string{"spec"}, []string{"hcl", "exec", "terminal", "clock"}},
 		{"drivers", []string{"spec"}, []string{"hcl", "os", "exec"}},
 		{"drivers/drivertest", append([]string{"internal/porttest"}, driver...), []string{"hcl"}},
 		{"drivers/fake", append([]string{"guest", "internal/process"}, driver...), []string{"hcl"}},

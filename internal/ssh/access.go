@@ -101,6 +101,10 @@ func (Access) Files() []string { return []string{hostKeyFile, clientKeyFile, kno
 
 // setNetworks gives the guest its addresses, and says who tells it names.
 func setNetworks(c *guest.Config, m drivers.Machine) {
+	if m.Isolated { // who knows no way out does not wait for answers
+		c.Interfaces = []guest.Interface{{MAC: m.MAC, Address: userAddress}}
+		return
+	}
 	if len(m.NICs) == 0 {
 		c.Interfaces = []guest.Interface{{MAC: m.MAC, Address: userAddress, Gateway: userGateway}}
 		c.DNS = []string{userDNS}
