@@ -116,6 +116,10 @@ type Share struct {
 	Host     string // absolute
 	Guest    string
 	ReadOnly bool
+	// Protect are patterns of paths below Host that the guest must not be able
+	// to change, whatever it does: see package share. The guest reaches such a
+	// share over a virtio serial port called Tag.
+	Protect []string `json:",omitempty"`
 }
 
 // Volume is a disk that outlives the machine. Its file's directory exists.

@@ -60,6 +60,9 @@ type Share struct {
 	Tag      string `json:"tag"`
 	Path     string `json:"path"` // absolute, in the guest
 	ReadOnly bool   `json:"read_only,omitempty"`
+	// Serial says that it is served over the virtio serial port called Tag, in
+	// the place of a 9p device.
+	Serial bool `json:"serial,omitempty"`
 }
 
 // Volume is a disk with an ext4 file system to mount. It is found by its serial

@@ -11,7 +11,7 @@ func Modules() []string {
 		// The power button.
 		"button", "evdev",
 		// Shares.
-		"9pnet_virtio", "9p", "virtiofs",
+		"9pnet_virtio", "9pnet_fd", "9p", "virtiofs",
 		// Containers and disks.
 		"overlay", "ext4", "squashfs", "isofs", "loop",
 		// The checksum that ext4 and libcrc32c ask the kernel for by an alias.

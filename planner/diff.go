@@ -207,7 +207,7 @@ func (d *diff) memory(have, want int) {
 
 func (d *diff) shares() {
 	open := func(s spec.Share) bool { return d.unknown(s.Attribute()) }
-	if slices.Equal(d.have.Shares, d.want.Shares) && !slices.ContainsFunc(d.want.Shares, open) {
+	if slices.EqualFunc(d.have.Shares, d.want.Shares, spec.Share.Equal) && !slices.ContainsFunc(d.want.Shares, open) {
 		return
 	}
 	have, want := map[string]spec.Share{}, map[string]spec.Share{}
@@ -230,6 +230,8 @@ func (d *diff) shares() {
 			d.element(attribute, shareText(h), shareText(w), d.differing(map[string]bool{
 				"Shares.Host":     h.Host != w.Host || slices.Contains(d.want.Unknown, attribute),
 				"Shares.ReadOnly": h.ReadOnly != w.ReadOnly,
+				"Shares.Protect":  !slices.Equal(h.Protect, w.Protect),
+				"Shares.Project":  h.Project != w.Project,
 
 				"Shares.AllowSensitive": h.AllowSensitive != w.AllowSensitive,
 			}))

@@ -106,6 +106,8 @@ func TestEveryFieldOfAVMIsCompared(t *testing.T) {
 		{"Shares.Host", "share[/srv]", func(v *spec.VM) { v.Shares = []spec.Share{{Host: "..", Guest: "/srv"}} }, planner.EffectRestart},
 		{"Shares.Guest", "share[/srv]", func(v *spec.VM) { v.Shares = nil }, planner.EffectRestart},
 		{"Shares.ReadOnly", "share[/srv]", func(v *spec.VM) { v.Shares = []spec.Share{{Host: ".", Guest: "/srv", ReadOnly: true}} }, planner.EffectRestart},
+		{"Shares.Protect", "share[/srv]", func(v *spec.VM) { v.Shares = []spec.Share{{Host: ".", Guest: "/srv", Protect: []string{".env"}}} }, planner.EffectRestart},
+		{"Shares.Project", "share[/srv]", func(v *spec.VM) { v.Shares = []spec.Share{{Host: ".", Guest: "/srv", Project: true}} }, planner.EffectRestart},
 		{"Shares.AllowSensitive", "share[/srv]", func(v *spec.VM) { v.Shares = []spec.Share{{Host: ".", Guest: "/srv", AllowSensitive: true}} }, planner.EffectNone},
 		{"Env", "env.L", func(v *spec.VM) { v.Env = map[string]string{"K": "v", "L": ""} }, planner.EffectRestart},
 		{"Secrets", "env.S", func(v *spec.VM) { v.Secrets = map[string]spec.Secret{"S": {Digest: "ab"}} }, planner.EffectRestart},

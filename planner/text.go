@@ -129,6 +129,12 @@ func shareText(s spec.Share) string {
 	if s.ReadOnly {
 		text += " (read-only)"
 	}
+	if s.Project {
+		text += " (a project)"
+	}
+	if len(s.Protect) > 0 {
+		text += " (protected: " + strings.Join(s.Protect, ", ") + ")"
+	}
 	if s.AllowSensitive {
 		text += " (sensitive, and allowed)"
 	}

@@ -99,6 +99,7 @@ func machineShares(vm spec.VM, project string) []drivers.Share {
 			Host:     host,
 			Guest:    s.Guest,
 			ReadOnly: s.ReadOnly,
+			Protect:  s.Protected(),
 		})
 	}
 	return shares

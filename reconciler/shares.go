@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/lkup/lkup/share"
 	"github.com/lkup/lkup/spec"
 )
 
@@ -39,6 +40,11 @@ func ShareProblem(s spec.Share, project, home string) (summary, hint string) {
 	}
 	if !info.IsDir() {
 		return "Not a directory", fmt.Sprintf("The share for %s is %q, which is no directory. Share the directory that it is in.", s.Guest, s.Host)
+	}
+	if patterns := s.Protected(); len(patterns) > 0 {
+		if err := share.Enforceable(real, patterns); err != nil {
+			return "Paths that cannot be protected", fmt.Sprintf("The share for %s cannot keep its protected paths from the guest: %s. Or take out \"project\" and \"protect\", and write: read_only = true", s.Guest, err)
+		}
 	}
 	return "", ""
 }

@@ -237,7 +237,7 @@ func (u *unit) settle(ctx context.Context, i *state.Instance) error {
 	if err := checkProbes(i.Applied.Ready, i.Guest); err != nil {
 		return err
 	}
-	if err := checkMounts(i.Applied.Mounts, i.Guest); err != nil {
+	if err := checkMounts(i.Applied, i.Guest); err != nil {
 		return err
 	}
 	if err := checkHealth(i.Applied.Health, i.Guest); err != nil {

@@ -115,8 +115,13 @@ func (r *Reconciler) newVolume(wanted spec.Volume) (state.Volume, error) {
 }
 
 // checkMounts refuses mounts that the image cannot make.
-func checkMounts(mounts []spec.Mount, guest bool) error {
-	for _, m := range mounts {
+func checkMounts(vm spec.VM, guest bool) error {
+	for _, s := range vm.Shares {
+		if len(s.Protected()) > 0 && !guest {
+			return fmt.Errorf("a share with protected paths needs an image that runs lkup's init, and the one for %s has none; take out \"project\" and \"protect\", or write: read_only = true", s.Guest)
+		}
+	}
+	for _, m := range vm.Mounts {
 		if m.Path != "" && !guest {
 			return fmt.Errorf("mount.path of %s needs an image that runs lkup's init; take it out, and have the guest mount the disk, which it finds by its serial number", m.Volume)
 		}

@@ -2,6 +2,8 @@ package spec
 
 import (
 	"path"
+	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/zclconf/go-cty/cty"
@@ -31,6 +33,17 @@ func (i *instance) share(b *block) {
 	if v, ok := i.known(b, "allow_sensitive", "", cty.Bool); ok {
 		s.AllowSensitive = v.True()
 	}
+	if v, ok := i.known(b, "project", "", cty.Bool); ok {
+		s.Project = v.True()
+	}
+	for _, p := range i.words(b, "protect", "") {
+		if detail := badProtected(p); detail != "" {
+			i.wrong(b, "protect", "Invalid pattern", "%s", detail)
+		}
+		s.Protect = append(s.Protect, p)
+	}
+	slices.Sort(s.Protect)
+	s.Protect = slices.Compact(s.Protect)
 	if !ok {
 		return
 	}
@@ -68,4 +81,47 @@ func badHostPath(p string) string {
 		return `"~" is not expanded, so that a stack means the same to everyone. Write a path relative to the project, or pass an absolute one in a variable.`
 	}
 	return ""
+}
+
+func badProtected(p string) string {
+	plain := strings.TrimPrefix(p, "**/")
+	switch {
+	case plain == "" || plain == "." || strings.HasPrefix(plain, "/") || path.Clean(plain) != plain || plain == ".." || strings.HasPrefix(plain, "../"):
+		return strconv.Quote(p) + ` is no path in the share. Write it relative to the share and without detours, such as ".git/hooks".`
+	case strings.ContainsAny(plain, `[]\{}`) || strings.Contains(plain, "**") || strings.ContainsFunc(plain, func(r rune) bool { return r < ' ' }):
+		return strconv.Quote(p) + ` is no pattern. "*" stands for any part of a name, and "**/" at the beginning for any directories. Write, for example: protect = ["*.key", "**/.env"]`
+	}
+	return ""
+}
+
+// Protected are all patterns of paths in the share that the guest cannot
+// change. A project's are what programs of the host run without being asked, or
+// read to know what to run: hooks and settings of git, those of its submodules
+// and worktrees too, of shells, editors and agents, and lkup's own files. A
+// share that is read-only needs none.
+func (s Share) Protected() []string {
+	if s.ReadOnly {
+		return nil
+	}
+	if !s.Project {
+		return s.Protect
+	}
+	all := append([]string{
+		"**/.git/hooks", "**/.git/config", "**/.git/config.worktree", "**/.git/commondir",
+		".git/worktrees/*/commondir", ".git/worktrees/*/config.worktree",
+		".envrc", ".vscode", ".claude",
+		"lkup.hcl", "*.lkup.hcl", "lkup.json", "*.lkup.json", "lkup.lock.hcl",
+	}, s.Protect...)
+	// A submodule's name is a path.
+	for _, module := range []string{".git/modules/*", ".git/modules/*/*", ".git/modules/*/*/*"} {
+		all = append(all, module+"/hooks", module+"/config", module+"/config.worktree", module+"/commondir")
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// Equal reports whether two shares are the same.
+func (s Share) Equal(o Share) bool {
+	return s.Host == o.Host && s.Guest == o.Guest && s.ReadOnly == o.ReadOnly && s.AllowSensitive == o.AllowSensitive &&
+		s.Project == o.Project && slices.Equal(s.Protect, o.Protect)
 }

@@ -211,6 +211,11 @@ type Share struct {
 	// AllowSensitive says that it may be what guests should not have: a home
 	// directory, keys, sockets. It changes nothing in a machine.
 	AllowSensitive bool `json:"allow_sensitive,omitempty"`
+	// Protect are patterns of paths in it that the guest cannot change, sorted;
+	// Project says that so are those of a project that programs of the host
+	// run, or let run what stands in them: see Protected.
+	Protect []string `json:"protect,omitempty"`
+	Project bool     `json:"project,omitempty"`
 }
 
 // Mount gives a VM a volume as a disk.

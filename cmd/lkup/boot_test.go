@@ -98,6 +98,7 @@ func TestBoot(t *testing.T) {
 			"says":        says,
 			"program":     program,
 			"resolver":    resolver,
+			"fileservers": fileServersRun,
 		},
 		Setup: func(env *testscript.Env) error {
 			guests := guestsOf(env)

@@ -34,7 +34,7 @@ const stopGrace = 20 * time.Second
 // allDrivers are the drivers of this binary, by the name a stack file uses.
 func allDrivers(host Host) map[string]drivers.Driver {
 	all := map[string]drivers.Driver{
-		"qemu":     qemu.New(qemu.Settings{Switch: switches{host}}),
+		"qemu":     qemu.New(qemu.Settings{Switch: switches{host}, FileServer: []string{host.Program, filesCommand}}),
 		"hyperkit": hyperkit.New(hyperkit.Settings{Keeper: []string{host.Program, keepCommand}, Switch: switches{host}}),
 	}
 	if host.MoreDrivers != nil {

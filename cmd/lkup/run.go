@@ -76,6 +76,7 @@ type cli struct {
 	Supervise  superviseCmd   `cmd:"" hidden:""`
 	Network    networkCmd     `cmd:"" help:"Look at the stack's networks, and at what was refused in them."`
 	Switch     switchCmd      `cmd:"" hidden:""`
+	Files      filesCmd       `cmd:"" hidden:"" name:"serve-files"`
 	Keep       keepCmd        `cmd:"" hidden:"" name:"keep-hyperkit"`
 	Completion completionCmd  `cmd:"" help:"Print a completion script for a shell."`
 	Version    versionCmd     `cmd:"" help:"Print lkup's version."`

@@ -24,6 +24,9 @@ type host struct {
 	// incoming is a descriptor of the memory that the machine begins with, in
 	// the place of a boot; 0 if it boots.
 	incoming int
+	// shares is the descriptor of the connection to who serves the first share
+	// with protected paths; those of the others follow. 0 as for monitor.
+	shares int
 }
 
 // The architectures of guests, as Go names them.
@@ -63,7 +66,7 @@ func args(m drivers.Machine, h host) []string {
 	)
 	a = append(a, networkArgs(m)...)
 	a = append(a, volumeArgs(m.Volumes)...)
-	a = append(a, shareArgs(m.Shares)...)
+	a = append(a, shareArgs(m, h)...)
 	if h.incoming > 0 {
 		a = append(a, "-S", "-incoming", "fd:"+strconv.Itoa(h.incoming))
 	}
@@ -216,11 +219,25 @@ func forward(p drivers.Port) string {
 }
 
 // shareArgs use security_model=none: links and modes are real on the host, and
-// a guest's chown fails where the user may not.
-func shareArgs(shares []drivers.Share) []string {
+// a guest's chown fails where the user may not. QEMU does not reach into shares
+// with protected paths; it carries what the guest says to who serves them.
+func shareArgs(m drivers.Machine, h host) []string {
 	var a []string
-	for n, s := range shares {
+	served := 0
+	for n, s := range m.Shares {
 		id := "share" + strconv.Itoa(n)
+		if len(s.Protect) > 0 {
+			if served == 0 {
+				a = append(a, "-device", "virtio-serial-pci,id=shares")
+			}
+			connection := "server=on,wait=off,path=" + escape(filepath.Join(m.RunDir, id))
+			if h.shares > 0 {
+				connection = "fd=" + strconv.Itoa(h.shares+served)
+			}
+			a = append(a, "-chardev", "socket,id="+id+","+connection, "-device", "virtserialport,bus=shares.0,chardev="+id+",name="+escape(s.Tag))
+			served++
+			continue
+		}
 		device := "local,security_model=none,multidevs=remap,id=" + id + ",path=" + escape(s.Host)
 		if s.ReadOnly {
 			device += ",readonly=on"
@@ -244,6 +261,7 @@ func createdPath(m drivers.Machine) string { return m.Dir + separator + "created
 func runPath(m drivers.Machine) string     { return m.Dir + separator + "run.json" }
 func pidPath(m drivers.Machine) string     { return m.Dir + separator + "qemu.pid" }
 func lockPath(m drivers.Machine) string    { return m.Dir + separator + "run.lock" }
+func filesLog(m drivers.Machine) string    { return filepath.Join(m.Dir, "shares.log") }
 func sayingsPath(m drivers.Machine) string { return filepath.Join(m.Dir, "qemu.log") }
 
 // overlayPath is the machine's own layer over a shared disk image.

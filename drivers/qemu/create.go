@@ -100,7 +100,7 @@ func (d *Driver) Delete(ctx context.Context, m drivers.Machine) error {
 	for n := range m.Boot.Disks {
 		paths = append(paths, overlayPath(m, n), overlayPath(m, n)+".part")
 	}
-	paths = append(paths, joinedPath(m), seededPath(m), sayingsPath(m), runPath(m), lockPath(m), monitorPath(m), consolePath(m), attachedPath(m))
+	paths = append(paths, joinedPath(m), seededPath(m), sayingsPath(m), filesLog(m), runPath(m), lockPath(m), monitorPath(m), consolePath(m), attachedPath(m))
 	paths = append(paths, sockets(m)...)
 	// The mark goes last: a removal that was cut is taken up again.
 	return remove(append(paths, createdPath(m))...)

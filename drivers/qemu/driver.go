@@ -23,6 +23,10 @@ type Settings struct {
 	// Switch carries machines' networks. Without one, only machines that are in
 	// none can be started.
 	Switch drivers.Switch
+	// FileServer is the command that serves shares with protected paths: see
+	// [share.Decode], whose word is added. Its connections are its files from
+	// descriptor 3 on. Without one, no such share can be started.
+	FileServer []string
 }
 
 // Driver implements drivers.Driver and every ability.

@@ -40,6 +40,7 @@ func (e *ExitError) Unwrap() error { return e.Err }
 // The descriptors that QEMU inherits: the first file after the standard three
 // is 3. The lock is nothing to QEMU; it is freed when QEMU ends.
 const (
+	firstDescriptor   = 3
 	monitorDescriptor = 4
 	consoleDescriptor = 5
 	memoryDescriptor  = 6
@@ -61,11 +62,18 @@ func (d *Driver) spawn(ctx context.Context, program string, m drivers.Machine, h
 	if memory != nil {
 		h.incoming = memoryDescriptor
 	}
-	cmd := exec.Command(program, args(m, h)...)
-	cmd.ExtraFiles = files
+	inherited := files
 	if memory != nil {
-		cmd.ExtraFiles = append(cmd.ExtraFiles, memory)
+		inherited = append(inherited, memory)
 	}
+	shares, err := d.serve(m)
+	if err != nil {
+		return err
+	}
+	defer closeAll(shares)
+	h.shares = firstDescriptor + len(inherited)
+	cmd := exec.Command(program, args(m, h)...)
+	cmd.ExtraFiles = append(inherited, shares...)
 	cmd.Stdout, cmd.Stderr = said, said
 	cmd.Dir = m.Dir
 	cmd.Env = append([]string{}, d.settings.Env...) // not nil, which would be all of ours

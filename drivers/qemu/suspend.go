@@ -89,6 +89,9 @@ func (d *Driver) Savable(ctx context.Context, m drivers.Machine) (string, error)
 	}
 	defer q.close()
 	now, err := q.migration()
+	if err == nil && len(served(m)) > 0 {
+		return "its guest has a share with protected paths", nil // whoever serves it would know nothing of what is open
+	}
 	if err != nil || len(now.Blocked) == 0 {
 		return "", err
 	}

@@ -9,6 +9,8 @@ import (
 	"path"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/lkup/lkup/guest"
 )
 
 func parent(p string) string { return path.Dir(p) }
@@ -93,13 +95,21 @@ func (m *machine) mountShares() {
 	}
 	m.modules.load("9pnet_virtio", "9p")
 	for _, s := range m.config.Shares {
-		flags := uintptr(unix.MS_NOSUID | unix.MS_NODEV)
-		if s.ReadOnly {
-			flags |= unix.MS_RDONLY
-		}
-		// cache=mmap keeps what a program maps, so that databases and linkers
-		// work, and asks the host for everything else: its edits are seen at once.
-		err := mount{s.Tag, s.Path, "9p", flags, "trans=virtio,version=9p2000.L,msize=512000,cache=mmap,access=any"}.do()
-		m.try("show the share "+s.Path, err)
+		m.try("show the share "+s.Path, m.mountShare(s))
 	}
+}
+
+// cache=mmap keeps what a program maps, so that databases and linkers work, and
+// asks the host for everything else: its edits are seen at once.
+const shareOptions = "version=9p2000.L,msize=512000,cache=mmap,access=any"
+
+func (m *machine) mountShare(s guest.Share) error {
+	flags := uintptr(unix.MS_NOSUID | unix.MS_NODEV)
+	if s.ReadOnly {
+		flags |= unix.MS_RDONLY
+	}
+	if s.Serial {
+		return m.mountSerial(s, flags)
+	}
+	return mount{s.Tag, s.Path, "9p", flags, "trans=virtio," + shareOptions}.do()
 }

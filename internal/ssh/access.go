@@ -86,7 +86,7 @@ func (a Access) settings(m drivers.Machine, vm spec.VM, k keys) guest.Config {
 	}
 	setNetworks(&c, m)
 	for _, s := range m.Shares {
-		c.Shares = append(c.Shares, guest.Share{Tag: s.Tag, Path: s.Guest, ReadOnly: s.ReadOnly})
+		c.Shares = append(c.Shares, guest.Share{Tag: s.Tag, Path: s.Guest, ReadOnly: s.ReadOnly, Serial: len(s.Protect) > 0})
 	}
 	for _, v := range m.Volumes {
 		if v.Guest != "" {

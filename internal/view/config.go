@@ -240,6 +240,12 @@ func (c *config) vm(v spec.VM) {
 		set(share, "host", s.Attribute(), cty.StringVal(s.Host))
 		share.SetAttributeValue("guest", cty.StringVal(s.Guest))
 		share.SetAttributeValue("read_only", cty.BoolVal(s.ReadOnly))
+		if s.Project {
+			share.SetAttributeValue("project", cty.True)
+		}
+		if len(s.Protect) > 0 {
+			share.SetAttributeValue("protect", words(s.Protect))
+		}
 		if s.AllowSensitive {
 			share.SetAttributeValue("allow_sensitive", cty.True)
 		}
