@@ -36,7 +36,7 @@ func golden(t *testing.T, name string) {
 		t.Fatal(err)
 	}
 	project, want := fstest.MapFS{}, map[string]string{}
-	kept := archive.Files[:0]
+	var kept []txtar.File
 	for _, f := range archive.Files {
 		if strings.HasPrefix(f.Name, "want.") {
 			want[f.Name] = string(f.Data)
@@ -58,7 +58,8 @@ func golden(t *testing.T, name string) {
 		t.Errorf("its devenv is no stack: %v", diags)
 	}
 	if *update {
-		archive.Files = append(kept, txtar.File{Name: "want.json", Data: []byte(got["want.json"])}, txtar.File{Name: "want.hcl", Data: []byte(got["want.hcl"])})
+		kept = append(kept, txtar.File{Name: "want.json", Data: []byte(got["want.json"])}, txtar.File{Name: "want.hcl", Data: []byte(got["want.hcl"])})
+		archive.Files = kept
 		if err := os.WriteFile(name, txtar.Format(archive), 0o644); err != nil {
 			t.Fatal(err)
 		}

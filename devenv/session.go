@@ -94,3 +94,26 @@ func Chosen(before, now map[int]bool, expected int) int {
 	}
 	return lowest
 }
+
+// Source reports whether a file of a project is one that people write: what
+// tools leave there when they run is no reason to run them again.
+func Source(name string) bool {
+	for part := range strings.SplitSeq(name, "/") {
+		switch part {
+		case "node_modules", "__pycache__", "target", "vendor", ".venv", "venv", ".pytest_cache", ".mypy_cache", ".next", "tmp", "log", "artifacts":
+			return false
+		}
+		if strings.HasSuffix(part, "~") || strings.HasSuffix(part, ".swp") || strings.HasSuffix(part, ".log") || strings.HasSuffix(part, ".pyc") {
+			return false
+		}
+	}
+	return true
+}
+
+// With is a command with variables in its environment.
+func With(env, command []string) []string {
+	if len(env) == 0 {
+		return command
+	}
+	return append(append([]string{"env"}, env...), command...)
+}

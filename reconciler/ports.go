@@ -116,6 +116,12 @@ func chosenBefore(ports []state.ChosenPort, wanted spec.Port) int {
 	return 0
 }
 
+// FreePort gives a TCP port of the host's loopback for something that no
+// machine has, chosen as those for "auto" are.
+func (r *Reconciler) FreePort(ctx context.Context) (int, error) {
+	return r.freePort(ctx, "127.0.0.1", "tcp", map[int]bool{})
+}
+
 // freePort gives a port that nobody holds and that is not taken. Somebody may
 // take it before it is used; the start then says who. It adds to taken what
 // other stacks have.

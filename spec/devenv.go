@@ -66,7 +66,7 @@ const (
 	// packagesVariable is the variable of a template that names more packages.
 	packagesVariable = "PACKAGES"
 
-	devenvMemory    = 2048 // MiB
+	devenvMemory    = 4096 // MiB: half of it is what the unpacked image may take
 	devenvCPUs      = 2
 	devenvTimeout   = "10m" // the image is large
 	devenvCache     = "/root/.cache"

@@ -85,7 +85,7 @@ var arguments = map[string]map[string]about{
 		"shell":      {"list", "The command that lkup dev shell runs. Default: the guest's login shell."},
 		"driver":     {"text", "Who runs it: \"auto\" (the default) or \"qemu\"."},
 		"cpus":       {"number", "How many CPUs. Default: 2."},
-		"memory":     {"text", "How much memory: \"4GiB\". Default: 2GiB."},
+		"memory":     {"text", "How much memory: \"4GiB\". Default: 4GiB."},
 		"env":        {"map", "Environment variables of all that runs in it."},
 		"depends_on": {"any", "VMs and modules that must be ready first, as of a vm."},
 		"hostname":   {"text", "Its host name. Default: the block's name."},

@@ -37,7 +37,7 @@ func guestsOf(env *testscript.Env) int64 {
 	most := 0
 	for _, file := range files {
 		content, _ := os.ReadFile(file) // one that cannot be read has none
-		most = max(most, strings.Count("\n"+string(content), "\nvm \""))
+		most = max(most, strings.Count("\n"+string(content), "\nvm \"")+strings.Count("\n"+string(content), "\ndevenv \""))
 	}
 	if most == 0 {
 		most = 3

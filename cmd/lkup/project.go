@@ -63,6 +63,12 @@ type project struct {
 // openProject evaluates the stack files. With the stack's state at hand, ports
 // chosen earlier are known.
 func openProject(host Host, flags stackFlags) (*project, error) {
+	return openProjectOr(host, flags, nil)
+}
+
+// openProjectOr does the same; start, if not nil, makes the stack file of a
+// project that has none.
+func openProjectOr(host Host, flags stackFlags, start func(project fs.FS) []byte) (*project, error) {
 	dir, only, err := flags.project(host)
 	if err != nil {
 		return nil, err
@@ -92,6 +98,10 @@ func openProject(host Host, flags stackFlags) (*project, error) {
 		Given:         values,
 		Profiles:      flags.Profile,
 	}}
+	if start != nil {
+		p.files = withFile{FS: root.FS(), name: startFile, content: start(root.FS())}
+		p.inputs.Files = []string{startFile}
+	}
 	if err := p.evaluate(spec.Facts{}, true); err != nil {
 		root.Close()
 		return nil, err

@@ -69,6 +69,7 @@ type cli struct {
 	Graph      graphCmd       `cmd:"" help:"Print what depends on what, for dot, Mermaid or programs."`
 	Config     configCmd      `cmd:"" help:"Print the stack as lkup understands it, defaults filled in."`
 	Schema     schemaCmd      `cmd:"" help:"Print the JSON schema of stack files, for editors."`
+	Dev        devCmd         `cmd:"" help:"Work in a machine for this directory: shell, run, serve, test."`
 	Output     outputCmd      `cmd:"" help:"Print the stack's outputs."`
 	Image      imageCmd       `cmd:"" help:"Build images."`
 	Doctor     doctorCmd      `cmd:"" help:"Check what this computer can do."`

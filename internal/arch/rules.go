@@ -84,7 +84,7 @@ func Rules() []Rule {
 		{"internal/ssh", []string{"spec", "drivers", "guest", "guest/seed", "reconciler", "internal/state"}, []string{"hcl"}},
 		{"internal/state", []string{"spec", "planner", "drivers", "sources", "internal/layout"}, []string{"hcl", "terminal"}},
 		{"internal/volume", []string{"drivers", "sources/file", "spec"}, []string{"hcl", "net", "terminal", "clock"}},
-		{"internal/view", []string{"spec", "planner", "reconciler", "drivers", "sources"}, []string{"os", "net", "exec", "clock"}},
+		{"internal/view", []string{"spec", "planner", "reconciler", "drivers", "sources", "devenv"}, []string{"os", "net", "exec", "clock"}},
 		{"internal/arch", nil, []string{"hcl", "os", "net", "exec", "clock"}},
 		{"internal/bench", nil, []string{"hcl"}},
 		{"cmd/lkup", []string{"*"}, nil},

@@ -102,6 +102,9 @@ type Command struct {
 	Stdout io.Writer
 	Stderr io.Writer
 	TTY    *TTY // nil: no terminal
+	// Signals are passed on to the command: "INT", "TERM", as RFC 4254 names
+	// them. It may be nil.
+	Signals <-chan string
 }
 
 // TTY is the terminal that a command shall believe it has.
@@ -132,6 +135,9 @@ func (c *Conn) Exec(ctx context.Context, command Command) (int, error) {
 	defer close(over)
 	if command.TTY != nil && command.TTY.Resize != nil {
 		go followSize(session, command.TTY.Resize, over)
+	}
+	if command.Signals != nil {
+		go passSignals(session, command.Signals, over)
 	}
 	err = session.Wait()
 	if ctx.Err() != nil {
@@ -187,6 +193,17 @@ func followSize(session *ssh.Session, sizes <-chan Size, over <-chan struct{}) {
 			return
 		case size := <-sizes:
 			_ = session.WindowChange(size.Height, size.Width) // a wrong size is no reason to end
+		}
+	}
+}
+
+func passSignals(session *ssh.Session, signals <-chan string, over <-chan struct{}) {
+	for {
+		select {
+		case <-over:
+			return
+		case signal := <-signals:
+			_ = session.Signal(ssh.Signal(signal)) // it may have ended meanwhile
 		}
 	}
 }
