@@ -191,7 +191,7 @@ func chmod(dir int, base string, mode uint32) error {
 	if err != nil {
 		return err
 	}
-	defer unix.Close(fd)
+	defer closeFD(fd)
 	return unix.Chmod("/proc/self/fd/"+strconv.Itoa(fd), mode)
 }
 

@@ -468,3 +468,27 @@ func TestADirectoryOfManyFilesIsListedOnce(t *testing.T) {
 		t.Errorf("entries (-want +got):\n%s", diff)
 	}
 }
+
+// A guest that has walked somewhere does not follow when the host puts a link
+// there.
+func TestAWalkFromBeforeALinkDoesNotFollowIt(t *testing.T) {
+	dir, outside := t.TempDir(), t.TempDir()
+	fill(t, dir)
+	if err := os.WriteFile(filepath.Join(outside, "config"), []byte("secret"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	g := serve(t, share.Served{Dir: dir, Protect: project})
+	f, err := g.at("evil/config")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(filepath.Join(dir, "evil")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(outside, filepath.Join(dir, "evil")); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := f.Open(p9.ReadWrite); err == nil {
+		t.Error("it was opened through the link")
+	}
+}

@@ -20,7 +20,7 @@ func (t *tree) dir(name string) (int, error) {
 	}
 	for step := range strings.SplitSeq(name, "/") {
 		next, err := unix.Openat(at, step, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
-		_ = unix.Close(at) // nothing was written
+		closeFD(at)
 		if err != nil {
 			return -1, err
 		}
@@ -40,9 +40,12 @@ func (t *tree) in(name string, do func(dir int, base string) error) error {
 	if err != nil {
 		return err
 	}
-	defer unix.Close(dir)
+	defer closeFD(dir)
 	return do(dir, base)
 }
+
+// closeFD closes a descriptor through which nothing was written.
+func closeFD(fd int) { _ = unix.Close(fd) }
 
 func (t *tree) stat(name string) (unix.Stat_t, error) {
 	var s unix.Stat_t

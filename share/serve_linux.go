@@ -65,13 +65,45 @@ func Serve(conns []*os.File, all []Served) error {
 			closeAll(conns)
 			return errors.Join(err, group.Wait())
 		}
-		group.Go(func() error {
-			defer unix.Close(t.root)
-			return p9.NewServer(t).Handle(conns[n], conns[n])
-		})
+		group.Go(func() error { return t.serve(conns[n]) })
 	}
 	return group.Wait()
 }
+
+// serve answers until the other end is closed. The 9P server is then left where
+// it is, for its own end is a race between its goroutines: whoever serves ends
+// its process.
+func (t *tree) serve(conn *os.File) error {
+	w := &wire{conn: conn, closed: make(chan struct{})}
+	failed := make(chan error, 1)
+	go func() { failed <- p9.NewServer(t).Handle(w, w) }()
+	select {
+	case <-w.closed:
+		return conn.Close()
+	case err := <-failed: // what the guest says is no 9P
+		return err
+	}
+}
+
+// wire is a connection whose end is told to another than its reader.
+type wire struct {
+	conn   *os.File
+	closed chan struct{}
+	once   sync.Once
+}
+
+func (w *wire) Read(p []byte) (int, error) {
+	n, err := w.conn.Read(p)
+	if err == nil || n > 0 {
+		return n, nil
+	}
+	w.once.Do(func() { close(w.closed) })
+	select {}
+}
+
+func (w *wire) Write(p []byte) (int, error) { return w.conn.Write(p) }
+
+func (w *wire) Close() error { return w.conn.Close() }
 
 func closeAll(files []*os.File) {
 	for _, f := range files {

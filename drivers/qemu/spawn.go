@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -62,7 +63,7 @@ func (d *Driver) spawn(ctx context.Context, program string, m drivers.Machine, h
 	if memory != nil {
 		h.incoming = memoryDescriptor
 	}
-	inherited := files
+	inherited := slices.Clone(files)
 	if memory != nil {
 		inherited = append(inherited, memory)
 	}
@@ -73,7 +74,7 @@ func (d *Driver) spawn(ctx context.Context, program string, m drivers.Machine, h
 	defer closeAll(shares)
 	h.shares = firstDescriptor + len(inherited)
 	cmd := exec.Command(program, args(m, h)...)
-	cmd.ExtraFiles = append(inherited, shares...)
+	cmd.ExtraFiles = slices.Concat(inherited, shares)
 	cmd.Stdout, cmd.Stderr = said, said
 	cmd.Dir = m.Dir
 	cmd.Env = append([]string{}, d.settings.Env...) // not nil, which would be all of ours

@@ -29,7 +29,7 @@ func (m *machine) mountSerial(s guest.Share, flags uintptr) error {
 		return err
 	}
 	kernel, ours := pair[0], os.NewFile(uintptr(pair[1]), "9p")
-	defer unix.Close(kernel) // it has its own once it is mounted
+	defer func() { _ = unix.Close(kernel) }() // it has its own once it is mounted
 	go func() {
 		_, _ = io.Copy(port, ours) // when it ends, the kernel hears of it
 		_ = ours.Close()
