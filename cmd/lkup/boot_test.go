@@ -98,6 +98,7 @@ func TestBoot(t *testing.T) {
 			"says":        says,
 			"program":     program,
 			"resolver":    resolver,
+			"api":         serveAPI,
 			"fileservers": fileServersRun,
 		},
 		Setup: func(env *testscript.Env) error {

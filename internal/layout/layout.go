@@ -111,6 +111,11 @@ func (s Stack) SwitchLog() string { return filepath.Join(s.Dir, "switch.log") }
 // SupervisorLog is what that process did.
 func (s Stack) SupervisorLog() string { return filepath.Join(s.Dir, "supervisor.log") }
 
+// AgentLog is what an agent of a devenv asked for.
+func (s Stack) AgentLog(agent string) string {
+	return filepath.Join(s.Dir, "agent-"+url.PathEscape(agent)+".jsonl")
+}
+
 // Instances is the folder that holds one folder per instance.
 func (s Stack) Instances() string { return below(s.Dir, "instances") }
 

@@ -1,0 +1,341 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/alecthomas/kong"
+	"golang.org/x/net/netutil"
+
+	"github.com/lkup/lkup/agent"
+	"github.com/lkup/lkup/devenv"
+	"github.com/lkup/lkup/internal/ssh"
+	"github.com/lkup/lkup/internal/view"
+	"github.com/lkup/lkup/spec"
+)
+
+type devAgentCmd struct {
+	Run devAgentRunCmd `cmd:"" default:"withargs" help:"Run an agent of the devenv in a machine that has no way out but its egress list. The default."`
+	Log devAgentLogCmd `cmd:"" help:"Show what agents asked for, and what was refused."`
+}
+
+// agentFlags choose an agent.
+type agentFlags struct {
+	stackFlags
+	Devenv string `name:"devenv" placeholder:"NAME" help:"Which devenv, where the stack has several."`
+}
+
+// chosen is the agent that is meant: of that name, or the only one.
+func (f agentFlags) chosen(stack *spec.Stack, name string) (spec.Devenv, spec.Agent, error) {
+	var envs []spec.Devenv
+	var agents []spec.Agent
+	var names []string
+	for _, address := range sortedKeys(stack.Devenvs) {
+		env := stack.Devenvs[address]
+		if f.Devenv != "" && f.Devenv != string(address) && "devenv."+f.Devenv != string(address) {
+			continue
+		}
+		for _, a := range env.Agents {
+			names = append(names, a.Name)
+			if name == "" || name == a.Name {
+				envs, agents = append(envs, env), append(agents, a)
+			}
+		}
+	}
+	switch {
+	case len(names) == 0:
+		return spec.Devenv{}, spec.Agent{}, errors.New(`no devenv of the stack files has an agent block; add, for example: agent "claude" { auth = ["anthropic", "git"] }`)
+	case len(agents) == 0:
+		return spec.Devenv{}, spec.Agent{}, fmt.Errorf("there is no agent %q; there is %s", name, strings.Join(names, ", "))
+	case len(agents) > 1:
+		return spec.Devenv{}, spec.Agent{}, fmt.Errorf("there are several agents, %s; name one: lkup dev agent NAME", strings.Join(names, ", "))
+	}
+	return envs[0], agents[0], nil
+}
+
+type devAgentRunCmd struct {
+	agentFlags
+	offlineFlag
+	Words []string `arg:"" optional:"" name:"agent" passthrough:"" help:"The agent, which may be left out where there is one; then --, and arguments for its program."`
+
+	after int // how many words stand behind --
+}
+
+// AfterApply counts what stands behind --, which kong takes out where no name
+// stands before it.
+func (c *devAgentRunCmd) AfterApply(k *kong.Context) error {
+	if at := slices.Index(k.Args, "--"); at >= 0 {
+		c.after = len(k.Args) - at - 1
+	}
+	return nil
+}
+
+// Run ends with the exit status of the agent's program.
+func (c *devAgentRunCmd) Run(call *call) error {
+	name, args := c.taken()
+	p, err := openProject(call.Host, c.stackFlags)
+	if err != nil {
+		return err
+	}
+	defer p.close()
+	env, a, err := c.chosen(p.stack, name)
+	if err != nil {
+		return err
+	}
+	given, err := p.agentAuth(call.ctx, a) // before a machine is made for nothing
+	if err != nil {
+		return err
+	}
+	r, err := c.bringUp(call, p, spec.AgentVM(env.Address, a.Name))
+	if err != nil {
+		return err
+	}
+	if !r.machine.Isolated {
+		return fmt.Errorf("%s runs with a way out, as it was applied; type: lkup apply", r.instance.Address)
+	}
+	conn, err := dial(call, r)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	ctx, cancel := context.WithCancel(context.WithoutCancel(call.ctx))
+	defer cancel()
+	s := &agentSession{call: call, ctx: ctx, conn: conn, agent: a, log: agent.OpenLog(p.paths.AgentLog(a.Name))}
+	defer s.close()
+	if err := s.open(given); err != nil {
+		return err
+	}
+	command := a.Command
+	if len(command) == 0 {
+		command = []string{a.Name}
+	}
+	return s.run(slices.Concat(command, a.Args, args))
+}
+
+// taken takes apart the agent's name and the arguments for its program.
+func (c *devAgentRunCmd) taken() (name string, args []string) {
+	if c.after == len(c.Words) {
+		return "", c.Words
+	}
+	args = c.Words[1:]
+	if len(args) > 0 && args[0] == "--" {
+		args = args[1:]
+	}
+	return c.Words[0], args
+}
+
+// bringUp makes the agent's machine what the stack files say.
+func (c *devAgentRunCmd) bringUp(call *call, p *project, address spec.Address) (reached, error) {
+	quiet := *call
+	quiet.Out, quiet.TTY.Out = call.Err, call.TTY.Err
+	choice := choiceFlags{Target: []spec.Address{address}}
+	store, err := lockStack(call, p.paths, p.stack.Name, p.dir, "dev agent", lockFlags{LockTimeout: durationFlag{restartLockLimit}})
+	if err != nil {
+		return reached{}, err
+	}
+	defer store.Close()
+	d, err := decider{host: call.Host, project: p, store: store, choice: choice, offline: c.Offline}.run(call.ctx)
+	if err != nil {
+		return reached{}, err
+	}
+	if !d.plan.Empty() || len(d.plan.Refusals) > 0 {
+		apply := applyFlags{Parallelism: 8}
+		err := apply.execute(&quiet, execution{
+			reconciler: newReconciler(call.Host, p.paths, p.dir, d.images, store),
+			agreed:     func() error { return d.images.writeLockFile(call.ctx, true) },
+			plan:       d.plan, with: materials(p, d), choice: choice, command: "dev agent", flags: c.stackFlags,
+		})
+		if err != nil {
+			return reached{}, err
+		}
+	}
+	return pick(call.Host, p.paths, store.State(), string(address))
+}
+
+// agentSession is one run of an agent: what serves it on the host lives as long
+// as it does.
+type agentSession struct {
+	call  *call
+	ctx   context.Context
+	conn  *ssh.Conn
+	agent spec.Agent
+	log   *agent.Log
+
+	env     []string
+	servers []*http.Server
+	sockets []net.Listener
+}
+
+// mostConnections is how many connections a guest has to the host's servers at
+// once, to each of them.
+const mostConnections = 128
+
+// headerLimit is how long a request may take to say what it is about.
+const headerLimit = 30 * time.Second
+
+// open has the guest listen for what the agent may use, and makes its
+// environment.
+func (s *agentSession) open(given agentAuth) error {
+	allow, err := agent.ParseAllow(s.agent.Egress)
+	if err != nil {
+		return err
+	}
+	at, err := s.serve(&agent.Proxy{Allow: allow, Now: s.call.Now, Told: s.told})
+	if err != nil {
+		return err
+	}
+	for _, name := range []string{"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"} {
+		s.env = append(s.env, name+"=http://"+at)
+	}
+	s.env = append(s.env, "NO_PROXY=127.0.0.1,localhost,::1", "no_proxy=127.0.0.1,localhost,::1")
+	limit, problem := spec.Budget{}, ""
+	if s.agent.Budget != "" {
+		if limit, problem = spec.ParseBudget(s.agent.Budget); problem != "" {
+			return errors.New(problem)
+		}
+	}
+	budget := agent.NewBudget(limit) // of all APIs together
+	for _, held := range given.keys {
+		at, err := s.serve(&agent.Broker{
+			API: held.api, Base: held.base, Key: held.key, Budget: budget, Now: s.call.Now, Told: s.told, Transport: agent.NewTransport(),
+		})
+		if err != nil {
+			return err
+		}
+		s.env = append(s.env, held.api.BaseEnv+"=http://"+at, held.api.KeyEnv+"="+agent.Placeholder)
+	}
+	if given.socket != "" {
+		if err := s.lendSocket(given.socket); err != nil {
+			return err
+		}
+	}
+	s.env = append(s.env, given.env...)
+	if s.agent.Model != "" {
+		s.env = append(s.env, "LKUP_AGENT_MODEL="+s.agent.Model, "ANTHROPIC_MODEL="+s.agent.Model, "OPENAI_MODEL="+s.agent.Model)
+	}
+	for _, name := range sortedKeys(s.agent.Env) {
+		s.env = append(s.env, name+"="+s.agent.Env[name])
+	}
+	return nil
+}
+
+// serve answers HTTP on a port of the guest's own loopback, and gives its
+// address there.
+func (s *agentSession) serve(handler http.Handler) (string, error) {
+	listener, err := s.conn.Listen("127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	server := &http.Server{Handler: handler, ReadHeaderTimeout: headerLimit, BaseContext: func(net.Listener) context.Context { return s.ctx }}
+	s.servers = append(s.servers, server)
+	go func() { _ = server.Serve(netutil.LimitListener(listener, mostConnections)) }() // until close
+	return listener.Addr().String(), nil
+}
+
+// agentSocket is where a guest finds the SSH agent that it was lent.
+const agentSocket = "/run/lkup-ssh-agent.sock"
+
+// lendSocket lets the guest use the host's SSH agent. It can sign in as the user
+// for as long as the session lasts, which is why it must be asked for.
+func (s *agentSession) lendSocket(path string) error {
+	listener, err := s.conn.ListenUnix(agentSocket)
+	if err != nil {
+		return err
+	}
+	s.sockets = append(s.sockets, listener)
+	s.env = append(s.env, "SSH_AUTH_SOCK="+agentSocket)
+	go func() { // until close
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			var dialer net.Dialer
+			there, err := dialer.DialContext(s.ctx, "unix", path)
+			if err != nil {
+				_ = conn.Close() // the guest sees that nobody is there
+				continue
+			}
+			go ssh.Join(conn, there) // ends with either
+		}
+	}()
+	return nil
+}
+
+// told writes an entry into the log. An agent whose log cannot be written does
+// not go on.
+func (s *agentSession) told(e agent.Entry) {
+	if err := s.log.Add(e); err != nil {
+		fmt.Fprintln(s.call.Err, view.Clean("the agent's log cannot be written, so its session ends: "+err.Error()))
+		_ = s.conn.Close() // the session ends with it
+	}
+}
+
+// run runs the agent's program in the project, with a terminal if there is one.
+func (s *agentSession) run(words []string) error {
+	command := ssh.Command{Args: devenv.In(spec.DevenvProject, words), Env: s.env, Stdin: s.call.In, Stdout: s.call.Out, Stderr: s.call.Err}
+	if s.call.TTY.In {
+		restore, terminal, err := takeTerminal(s.call.Host)
+		if err != nil {
+			return err
+		}
+		defer restore()
+		command.TTY = terminal
+	}
+	status, err := s.conn.Exec(s.call.ctx, command)
+	if s.call.ctx.Err() != nil {
+		return exitError(exitInterrupted)
+	}
+	if err != nil {
+		return fmt.Errorf("run %s: %w", words[0], err)
+	}
+	if status != 0 {
+		return exitError(status)
+	}
+	return nil
+}
+
+func (s *agentSession) close() {
+	for _, server := range s.servers {
+		_ = server.Close() // its connections end with it
+	}
+	for _, l := range s.sockets {
+		_ = l.Close()
+	}
+}
+
+type devAgentLogCmd struct {
+	agentFlags
+	Name string `arg:"" optional:"" help:"The agent; may be left out where there is one."`
+	JSON bool   `name:"json" help:"Print JSON."`
+}
+
+func (c *devAgentLogCmd) Run(call *call) error {
+	p, err := openProject(call.Host, c.stackFlags)
+	if err != nil {
+		return err
+	}
+	defer p.close()
+	_, a, err := c.chosen(p.stack, c.Name)
+	if err != nil {
+		return err
+	}
+	entries, err := agent.ReadLog(p.paths.AgentLog(a.Name))
+	if err != nil {
+		return fmt.Errorf("read the log of agent %s: %w", a.Name, err)
+	}
+	rows := make([]view.AgentRow, len(entries))
+	for n, e := range entries {
+		rows[n] = view.AgentRow(e)
+	}
+	if c.JSON {
+		return view.AgentLogJSON(call.Out, rows)
+	}
+	return view.AgentLogText(call.Out, call.outStyle(), rows)
+}
