@@ -274,7 +274,10 @@ func (i *instance) devenvShare(project string) {
 			return
 		}
 	}
-	s := Share{Host: project, Guest: DevenvProject}
+	s := Share{Host: project, Guest: DevenvProject, Project: true}
+	if v, ok := i.known(i.node.block, "protected", "", cty.Bool); ok {
+		s.Project = v.True()
+	}
 	at := i.node.block.at
 	if arg := i.node.block.args["project"]; arg != nil {
 		at = arg.at

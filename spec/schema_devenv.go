@@ -35,7 +35,7 @@ var devenvSchema = &schema{
 	labelled: true,
 	root:     true,
 	optional: []string{
-		"project", "template", "image", "packages", "setup", "caches", "cache_size", "shell",
+		"project", "protected", "template", "image", "packages", "setup", "caches", "cache_size", "shell",
 		"driver", "cpus", "memory", "env", "depends_on", "hostname", "labels", "networks",
 	},
 	blocks: []*schema{serveSchema, testSchema, dockerSchema, agentSchema, portSchema, shareSchema, mountSchema, nicSchema, lifecycleSchema, watchSchema},

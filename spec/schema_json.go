@@ -76,6 +76,7 @@ var arguments = map[string]map[string]about{
 	},
 	"devenv": {
 		"project":    {"text", "The directory that is worked on, seen at /app. Default: \".\"."},
+		"protected":  {"flag", "Whether the guest is kept from files of the project that programs of the host take commands from, such as git's hooks. Default: true."},
 		"template":   {"text", "A template, \"${template.work}\", or the name of one. Default: dev."},
 		"image":      {"text", "An image instead of a template, as of a vm."},
 		"packages":   {"list", "Packages of Debian that the template is to have, too: [\"golang-go\"]."},

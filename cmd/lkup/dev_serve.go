@@ -294,15 +294,18 @@ func (s *serving) end(signals chan<- string, over <-chan result, kill context.Ca
 // await sends the guest's port once the server answers there.
 func (s *serving) await(ctx context.Context, before map[int]bool, up chan<- int) {
 	var other time.Time
-	tick := time.NewTicker(serverLook)
-	defer tick.Stop()
+	rest := serverLook
 	for {
+		timer := time.NewTimer(rest)
 		select {
 		case <-ctx.Done():
+			timer.Stop()
 			return
-		case <-tick.C:
+		case <-timer.C:
 		}
+		begun := s.call.Now()
 		_, tables, err := s.conn.Run(ctx, devenv.Listening())
+		rest = max(serverLook, 4*s.call.Now().Sub(begun)) // a slow guest is not to be slowed down
 		if err != nil {
 			continue
 		}
