@@ -57,14 +57,23 @@ func (s Scanner) Scan(also []string) (Snapshot, error) {
 
 // dir adds what is below a directory. ignored are the patterns of those above.
 func (s Scanner) dir(shot Snapshot, dir string, ignored []gitignore.Pattern) {
+	s.list(shot, dir, ignored, func(name string, info fs.FileInfo, ignored []gitignore.Pattern) {
+		shot.Dirs[name] = s.ID(info)
+		s.dir(shot, name, ignored)
+	})
+}
+
+// list adds the files of a directory, and calls into with each directory in it
+// and the patterns that hold there.
+func (s Scanner) list(shot Snapshot, dir string, ignored []gitignore.Pattern, into func(string, fs.FileInfo, []gitignore.Pattern)) {
 	entries, err := fs.ReadDir(s.Project, dir)
 	if err != nil {
 		return
 	}
-	domain := split(dir)
-	if text, err := fs.ReadFile(s.Project, path.Join(dir, ".gitignore")); err == nil {
-		ignored = append(slices.Clip(ignored), patterns(strings.Split(string(text), "\n"), domain)...)
+	if slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return e.Name() == ".gitignore" }) {
+		ignored = s.gitignore(dir, ignored)
 	}
+	domain := split(dir)
 	matcher := gitignore.NewMatcher(ignored)
 	for _, entry := range entries {
 		name := path.Join(dir, entry.Name())
@@ -75,11 +84,21 @@ func (s Scanner) dir(shot Snapshot, dir string, ignored []gitignore.Pattern) {
 		if err != nil {
 			continue
 		}
-		s.add(shot, name, info)
 		if info.IsDir() {
-			s.dir(shot, name, ignored)
+			into(name, info, ignored)
+		} else {
+			s.add(shot, name, info)
 		}
 	}
+}
+
+// gitignore adds the patterns of a directory's own .gitignore.
+func (s Scanner) gitignore(dir string, above []gitignore.Pattern) []gitignore.Pattern {
+	text, err := fs.ReadFile(s.Project, path.Join(dir, ".gitignore"))
+	if err != nil {
+		return above
+	}
+	return append(slices.Clip(above), patterns(strings.Split(string(text), "\n"), split(dir))...)
 }
 
 // one adds a file that is of interest even if git ignores it, and the
@@ -99,10 +118,7 @@ func (s Scanner) one(shot Snapshot, name string) {
 }
 
 func (s Scanner) add(shot Snapshot, name string, info fs.FileInfo) {
-	switch {
-	case info.IsDir():
-		shot.Dirs[name] = s.ID(info)
-	case info.Mode().IsRegular() || info.Mode().Type() == fs.ModeSymlink:
+	if info.Mode().IsRegular() || info.Mode().Type() == fs.ModeSymlink {
 		shot.Files[name] = Entry{Mode: info.Mode(), Size: info.Size(), Modified: info.ModTime(), ID: s.ID(info)}
 	}
 }
@@ -120,7 +136,7 @@ func patterns(lines, domain []string) []gitignore.Pattern {
 }
 
 func split(name string) []string {
-	if name == "." {
+	if name == "." || name == "" {
 		return nil
 	}
 	return strings.Split(name, "/")

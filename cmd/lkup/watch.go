@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -55,13 +56,20 @@ func (c *watchCmd) Run(call *call) error {
 		cmd: c, call: call, dir: dir, wake: wake,
 		scanner: watcher.Scanner{Project: root.FS(), Skip: ownDirs(call.Layout(), dir), ID: inode},
 		sent:    map[spec.Address]givenFiles{},
+		lines:   map[spec.Address]line{},
 	}
+	defer f.hangUp()
 	f.follow.Anything = true
-	for {
-		f.round()
-		if !wake.wait(call.ctx) {
-			return nil
-		}
+	f.keep(call.ctx)
+	return nil
+}
+
+// keep does rounds until ctx ends. After one in which something was done comes
+// a look at everything: the events before it told only where to look first.
+func (f *follower) keep(ctx context.Context) {
+	next, more := look{all: true}, true
+	for more {
+		next, more = f.wake.wait(ctx, f.round(next))
 	}
 }
 
@@ -98,11 +106,16 @@ type follower struct {
 	begun   bool
 	seen    watcher.Snapshot
 	follow  watcher.Followed // by the last good stack
+	asked   map[string]bool  // the files of also, at the last look
 	files   []string         // that the last good evaluation read
 	inputs  []string         // of images, as last resolved
 	problem string           // of the last evaluation
 	paths   layout.Stack
-	sent    map[spec.Address]givenFiles
+
+	evaluated time.Time // when the last good evaluation began
+
+	sent  map[spec.Address]givenFiles
+	lines map[spec.Address]line
 	// waiting are restarts and rebuilds that a broken stack file holds up.
 	waiting watcher.Todo
 }
@@ -129,19 +142,15 @@ func (f *follower) failed(err error, took time.Duration) {
 	view.Diagnostics(f.call.Err, f.call.errStyle(), invalid.files, invalid.diags)
 }
 
-// round looks at the files and does what has become necessary.
-func (f *follower) round() {
-	now, err := f.wake.settle(func() (watcher.Snapshot, error) { return f.scanner.Scan(f.also()) })
+// round looks at the files and does what has become necessary. It reports
+// whether anything had changed.
+func (f *follower) round(l look) bool {
+	changes, err := f.changes(l)
 	if err != nil {
 		f.failed(err, 0)
-		if len(now.Dirs) == 0 {
-			return
-		}
 	}
-	changes := watcher.Compare(f.seen, now)
-	f.seen = now
 	if f.begun && len(changes) == 0 {
-		return
+		return false
 	}
 	todo := watcher.Decide(changes, f.follow)
 	first := !f.begun
@@ -156,6 +165,27 @@ func (f *follower) round() {
 	if first {
 		f.say(view.WatchEvent{Kind: "watching", Detail: f.dir + "; Ctrl-C ends it, and the machines stay"})
 	}
+	return true
+}
+
+// changes takes another look at the files. One that nobody asked for before,
+// and that has not been written since it was read, has not changed.
+func (f *follower) changes(l look) ([]watcher.Change, error) {
+	also, before := f.also(), f.seen
+	now, err := f.wake.settle(f.scanner, before, l, also)
+	if len(now.Dirs) == 0 {
+		return nil, err
+	}
+	f.seen = now
+	asked := map[string]bool{}
+	for _, name := range also {
+		asked[name] = true
+	}
+	changes := slices.DeleteFunc(watcher.Compare(before, now), func(c watcher.Change) bool {
+		return c.Kind == watcher.Added && asked[c.Path] && !f.asked[c.Path] && now.Files[c.Path].Modified.Before(f.evaluated)
+	})
+	f.asked = asked
+	return changes, err
 }
 
 // sayChanged names the files that changed, if anything comes of it.
@@ -217,7 +247,7 @@ func (f *follower) plan(todo watcher.Todo) {
 	defer p.close()
 	f.waiting, f.problem = watcher.Todo{}, ""
 	due := todo.Plan || !slices.Equal(f.files, p.stack.Files) || len(todo.Restart)+len(todo.Rebuild) > 0
-	f.files, f.paths = p.stack.Files, p.paths
+	f.files, f.paths, f.evaluated = p.stack.Files, p.paths, begun
 	f.take(p.stack)
 	if !due {
 		return
@@ -317,8 +347,10 @@ func (f *follower) execOne(x watcher.Exec) error {
 	if err != nil {
 		return err
 	}
-	defer conn.Close()
 	status, output, err := conn.Run(f.call.ctx, x.Command)
+	if err != nil {
+		f.drop(x.VM)
+	}
 	if !f.cmd.JSON {
 		fmt.Fprint(f.call.Err, cleanLines(output))
 	}

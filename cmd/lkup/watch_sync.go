@@ -10,7 +10,6 @@ import (
 
 	"github.com/pkg/sftp"
 
-	"github.com/lkup/lkup/internal/ssh"
 	"github.com/lkup/lkup/internal/state"
 	"github.com/lkup/lkup/internal/view"
 	"github.com/lkup/lkup/spec"
@@ -44,7 +43,7 @@ func outcome(kind string, err error) string {
 	return kind
 }
 
-func (f *follower) syncOne(a spec.Address) ([]string, error) {
+func (f *follower) syncOne(a spec.Address) (done []string, err error) {
 	known, err := state.Read(f.paths)
 	if err != nil {
 		return nil, err
@@ -54,7 +53,7 @@ func (f *follower) syncOne(a spec.Address) ([]string, error) {
 		return nil, nil // it is given all when it runs
 	}
 	sent := f.sent[a]
-	if run := fmt.Sprint(i.ID, i.Proven.PID, i.Proven.Started); sent.run != run {
+	if run := runOf(i); sent.run != run {
 		sent = givenFiles{run: run, files: map[string]watcher.Entry{}}
 		f.sent[a] = sent
 	}
@@ -66,7 +65,11 @@ func (f *follower) syncOne(a spec.Address) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer conn.Close()
+	defer func() {
+		if err != nil {
+			f.drop(a)
+		}
+	}()
 	client, err := conn.SFTP()
 	if err != nil {
 		return nil, fmt.Errorf("copy files to %s: %w", a, err)
@@ -81,7 +84,6 @@ func (f *follower) syncOne(a spec.Address) ([]string, error) {
 	stop := context.AfterFunc(f.call.ctx, func() { _ = client.Close() })
 	defer stop()
 	t := transfer{root: root, client: client, made: map[string]bool{}}
-	var done []string
 	for _, to := range gone {
 		if err := t.remove(to); err != nil {
 			return done, fmt.Errorf("delete %s in %s: %w", to, a, err)
@@ -97,15 +99,6 @@ func (f *follower) syncOne(a spec.Address) ([]string, error) {
 		done = append(done, c.To)
 	}
 	return done, nil
-}
-
-// reach connects to a machine of the stack.
-func (f *follower) reach(known state.State, a spec.Address) (*ssh.Conn, error) {
-	r, err := pick(f.call.Host, f.paths, known, string(a))
-	if err != nil {
-		return nil, err
-	}
-	return dial(f.call, r)
 }
 
 // transfer copies files of a directory into a guest.

@@ -2,8 +2,15 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
+	"maps"
+	"path"
 	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
@@ -14,15 +21,32 @@ import (
 // Files are looked at when nothing has happened for quiet, or after the
 // longest wait, whichever comes first.
 const (
-	quiet       = 100 * time.Millisecond
+	quiet       = 50 * time.Millisecond
 	longestWait = time.Second
 )
 
-// waker says when it is time to look at a project's files again.
+// waker says when it is time to look at a project's files again, and where.
 type waker struct {
 	dir    string
 	events *fsnotify.Watcher
 	dirs   map[string]uint64 // that are listened to, with their IDs
+	more   chan struct{}     // something was added to told
+	ended  chan struct{}
+
+	mu   sync.Mutex // guards told
+	told told
+}
+
+// told is what the operating system said. The operations of one path are joined.
+type told struct {
+	lost bool // some events were
+	ops  map[string]fsnotify.Op
+}
+
+// look says where something happened.
+type look struct {
+	all  bool
+	dirs []string
 }
 
 func newWaker(dir string) (*waker, error) {
@@ -30,18 +54,64 @@ func newWaker(dir string) (*waker, error) {
 	if err != nil {
 		return nil, fmt.Errorf("watch %s: %w", dir, err)
 	}
-	return &waker{dir: dir, events: events, dirs: map[string]uint64{}}, nil
+	w := &waker{dir: dir, events: events, dirs: map[string]uint64{}, more: make(chan struct{}, 1), ended: make(chan struct{})}
+	go w.hear()
+	return w, nil
 }
 
-func (w *waker) close() { _ = w.events.Close() } // nothing is lost by it
+func (w *waker) close() {
+	_ = w.events.Close() // nothing is lost by it
+	<-w.ended
+}
 
-// listen makes the directories of a snapshot the ones that are listened to.
-// more says that some are new, in which something may have happened before.
-func (w *waker) listen(dirs map[string]uint64) (more bool, err error) {
+// hear takes events as they come, also while nobody waits for them: they must
+// not fill up the system's queue, and the watcher holds its lock until an error
+// is taken from it.
+func (w *waker) hear() {
+	defer close(w.ended)
+	for {
+		select {
+		case e, open := <-w.events.Events:
+			if !open {
+				return
+			}
+			w.add(func(t *told) { t.ops[e.Name] |= e.Op })
+		case _, open := <-w.events.Errors: // such as too many events at once
+			if !open {
+				return
+			}
+			w.add(func(t *told) { t.lost = true })
+		}
+	}
+}
+
+func (w *waker) add(to func(*told)) {
+	w.mu.Lock()
+	if w.told.ops == nil {
+		w.told.ops = map[string]fsnotify.Op{}
+	}
+	to(&w.told)
+	w.mu.Unlock()
+	select {
+	case w.more <- struct{}{}:
+	default:
+	}
+}
+
+func (w *waker) take() told {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	t := w.told
+	w.told = told{}
+	return t
+}
+
+// listen makes the directories of a snapshot the ones that are listened to,
+// and returns those that are new: something may have happened in them before.
+func (w *waker) listen(dirs map[string]uint64) (added []string, err error) {
 	for name, id := range w.dirs {
 		if now, there := dirs[name]; !there || now != id {
-			_ = w.events.Remove(filepath.Join(w.dir, name)) // it may have gone by itself
-			delete(w.dirs, name)
+			w.forget(name)
 		}
 	}
 	for name, id := range dirs {
@@ -49,23 +119,58 @@ func (w *waker) listen(dirs map[string]uint64) (more bool, err error) {
 			continue
 		}
 		if addErr := w.events.Add(filepath.Join(w.dir, name)); addErr != nil {
-			err = fmt.Errorf("watch %s: %w; if that is a limit, raise fs.inotify.max_user_watches", name, addErr)
+			if !errors.Is(addErr, fs.ErrNotExist) { // else it went as quickly as it came
+				err = fmt.Errorf("watch %s: %w; if that is a limit, raise fs.inotify.max_user_watches", name, addErr)
+			}
 			continue
 		}
 		w.dirs[name] = id
-		more = true
+		added = append(added, name)
 	}
-	return more, err
+	return added, err
 }
 
-// wait returns when something happened and the files have come to rest; false
-// if ctx ended.
-func (w *waker) wait(ctx context.Context) bool {
-	select {
-	case <-ctx.Done():
-		return false
-	case <-w.events.Events:
-	case <-w.events.Errors: // too many events at once: all the more reason to look
+func (w *waker) forget(name string) {
+	_ = w.events.Remove(filepath.Join(w.dir, name)) // it may have gone by itself
+	delete(w.dirs, name)
+}
+
+// place says where to look. A directory that went, or went and came back, maybe
+// under its old ID, is not listened to any more, nor are those below.
+func (w *waker) place(t told) look {
+	l, dirs := look{all: t.lost}, map[string]bool{}
+	for at, ops := range t.ops {
+		name, err := filepath.Rel(w.dir, at)
+		if err != nil || !filepath.IsLocal(name) {
+			l.all = true
+			continue
+		}
+		name = filepath.ToSlash(name)
+		dirs[path.Dir(name)] = true
+		if ops&(fsnotify.Remove|fsnotify.Rename|fsnotify.Create) == 0 {
+			continue
+		}
+		for _, dir := range slices.Collect(maps.Keys(w.dirs)) {
+			if name == "." || dir == name || strings.HasPrefix(dir, name+"/") {
+				dirs[dir] = true
+				w.forget(dir)
+			}
+		}
+	}
+	l.dirs = slices.Sorted(maps.Keys(dirs))
+	return l
+}
+
+// wait returns where something happened, once the files have come to rest;
+// false if ctx ended. With soon it does not wait for something to happen, and
+// asks for a look at everything.
+func (w *waker) wait(ctx context.Context, soon bool) (look, bool) {
+	if !soon {
+		select {
+		case <-ctx.Done():
+			return look{}, false
+		case <-w.more:
+		}
 	}
 	longest := time.NewTimer(longestWait)
 	defer longest.Stop()
@@ -74,28 +179,35 @@ func (w *waker) wait(ctx context.Context) bool {
 	for {
 		select {
 		case <-ctx.Done():
-			return false
-		case <-w.events.Events:
+			return look{}, false
+		case <-w.more:
 			rest.Reset(quiet)
-		case <-w.events.Errors:
+			continue
 		case <-rest.C:
-			return true
 		case <-longest.C:
-			return true
 		}
+		l := w.place(w.take())
+		l.all = l.all || soon
+		return l, true
 	}
 }
 
-// settle scans until every directory that is there is listened to.
-func (w *waker) settle(scan func() (watcher.Snapshot, error)) (watcher.Snapshot, error) {
+// settle looks until every directory that is there is listened to.
+func (w *waker) settle(s watcher.Scanner, seen watcher.Snapshot, l look, also []string) (watcher.Snapshot, error) {
 	for {
-		now, err := scan()
+		var err error
+		if l.all {
+			seen, err = s.Scan(also)
+		} else {
+			seen, err = s.Again(seen, l.dirs, also)
+		}
 		if err != nil {
-			return now, err
+			return seen, err
 		}
-		more, err := w.listen(now.Dirs)
-		if err != nil || !more {
-			return now, err
+		added, err := w.listen(seen.Dirs)
+		if err != nil || len(added) == 0 {
+			return seen, err
 		}
+		l = look{dirs: added}
 	}
 }

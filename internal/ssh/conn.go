@@ -9,6 +9,7 @@ import (
 	"io"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/pkg/sftp"
 	"golang.org/x/crypto/ssh"
@@ -21,6 +22,27 @@ type Conn struct{ client *ssh.Client }
 
 // Close ends the connection and what runs over it.
 func (c *Conn) Close() error { return c.client.Close() }
+
+// answerLimit is how long a guest may take to say that it is there.
+const answerLimit = 2 * time.Second
+
+// Alive reports whether the guest answers over this connection. If it does not,
+// the connection is good for nothing but to be closed.
+func (c *Conn) Alive(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, answerLimit)
+	defer cancel()
+	answered := make(chan error, 1)
+	go func() { // ended by Close at the latest
+		_, _, err := c.client.SendRequest("keepalive@openssh.com", true, nil)
+		answered <- err
+	}()
+	select {
+	case err := <-answered:
+		return err == nil
+	case <-ctx.Done():
+		return false
+	}
+}
 
 // outputLimit is how much output Run keeps, in bytes.
 const outputLimit = 64 << 10
