@@ -3,6 +3,8 @@ package main
 import (
 	"fmt"
 
+	"github.com/pkg/sftp"
+
 	"github.com/lkup/lkup/internal/ssh"
 	"github.com/lkup/lkup/internal/state"
 	"github.com/lkup/lkup/spec"
@@ -11,8 +13,9 @@ import (
 // line is a connection that is kept for the next change: to make one takes an
 // emulated guest longer than most changes do.
 type line struct {
-	run  string
-	conn *ssh.Conn
+	run   string
+	conn  *ssh.Conn
+	files *sftp.Client // over conn; nil until it is needed
 }
 
 // runOf tells one run of a machine from the next.
@@ -36,8 +39,24 @@ func (f *follower) reach(known state.State, a spec.Address) (*ssh.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	f.lines[a] = line{run, conn}
+	f.lines[a] = line{run: run, conn: conn}
 	return conn, nil
+}
+
+// reachFiles gives the way to the files of a machine of the stack, likewise.
+func (f *follower) reachFiles(known state.State, a spec.Address) (*sftp.Client, error) {
+	conn, err := f.reach(known, a)
+	if err != nil {
+		return nil, err
+	}
+	l := f.lines[a]
+	if l.files == nil {
+		if l.files, err = conn.SFTP(); err != nil {
+			return nil, fmt.Errorf("copy files to %s: %w", a, err)
+		}
+		f.lines[a] = l
+	}
+	return l.files, nil
 }
 
 // drop closes the connection to a machine, if there is one.

@@ -61,7 +61,7 @@ func (f *follower) syncOne(a spec.Address) (done []string, err error) {
 	if len(copies)+len(gone) == 0 {
 		return nil, nil
 	}
-	conn, err := f.reach(known, a)
+	client, err := f.reachFiles(known, a)
 	if err != nil {
 		return nil, err
 	}
@@ -70,11 +70,6 @@ func (f *follower) syncOne(a spec.Address) (done []string, err error) {
 			f.drop(a)
 		}
 	}()
-	client, err := conn.SFTP()
-	if err != nil {
-		return nil, fmt.Errorf("copy files to %s: %w", a, err)
-	}
-	defer client.Close()
 	root, err := os.OpenRoot(f.dir)
 	if err != nil {
 		return nil, err
