@@ -51,7 +51,7 @@ FUZZTIME ?= 60s
 fuzz: guest-$(shell go env GOHOSTARCH)
 	@tools/fuzz.sh $(FUZZTIME)
 
-## bench: apply against bare QEMU, plan of thousands of VMs; ratios from one run
+## bench: apply against bare QEMU, plan of thousands of VMs, watch of 10,000 files; ratios from one run
 bench:
 	@tools/deps.sh demo
 	@$(MAKE) --no-print-directory build

@@ -15,32 +15,47 @@ import (
 // Rule is a watch block, ready to be asked about files.
 type Rule struct {
 	spec.Watch
-	ignored gitignore.Matcher
+	patterns []string // of Paths; a directory stands for all below it
+	ignored  gitignore.Matcher
 }
 
 // NewRule prepares a watch block.
 func NewRule(w spec.Watch) Rule {
-	return Rule{Watch: w, ignored: gitignore.NewMatcher(patterns(w.Ignore, nil))}
+	r := Rule{Watch: w, ignored: gitignore.NewMatcher(patterns(w.Ignore, nil))}
+	for _, pattern := range w.Paths {
+		r.patterns = append(r.patterns, pattern, path.Join(pattern, "**"))
+	}
+	return r
 }
 
 // Covers reports whether a file is one of the block's, and its path below the
-// directory where the pattern's wildcards begin.
+// directory where the pattern's wildcards begin. It is asked of every file of a
+// project, most of which no pattern matches.
 func (r Rule) Covers(name string) (below string, covered bool) {
+	for _, p := range r.patterns {
+		if match, err := doublestar.Match(p, name); err != nil || !match {
+			continue
+		}
+		base, _ := doublestar.SplitPattern(p)
+		if name == base {
+			continue
+		}
+		if r.ignores(name) {
+			return "", false
+		}
+		return strings.TrimPrefix(name, base+"/"), true
+	}
+	return "", false
+}
+
+func (r Rule) ignores(name string) bool {
 	parts := split(name)
 	for n := range parts {
 		if r.ignored.Match(parts[:n+1], n+1 < len(parts)) {
-			return "", false
+			return true
 		}
 	}
-	for _, pattern := range r.Paths {
-		for _, p := range []string{pattern, path.Join(pattern, "**")} {
-			base, _ := doublestar.SplitPattern(p)
-			if match, err := doublestar.Match(p, name); err == nil && match && name != base {
-				return strings.TrimPrefix(name, base+"/"), true
-			}
-		}
-	}
-	return "", false
+	return false
 }
 
 // Followed is what changes are judged by.

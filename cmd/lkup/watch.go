@@ -64,12 +64,12 @@ func (c *watchCmd) Run(call *call) error {
 	return nil
 }
 
-// keep does rounds until ctx ends. After one in which something was done comes
-// a look at everything: the events before it told only where to look first.
+// keep does rounds until ctx ends. Some time after one in which something was
+// done comes a look at everything: events told only where to look first.
 func (f *follower) keep(ctx context.Context) {
-	next, more := look{all: true}, true
-	for more {
-		next, more = f.wake.wait(ctx, f.round(next))
+	owed := false
+	for l, more := (look{all: true}), true; more; l, more = f.wake.wait(ctx, owed) {
+		owed = f.round(l) || owed && !l.all
 	}
 }
 

@@ -162,15 +162,23 @@ func (w *waker) place(t told) look {
 }
 
 // wait returns where something happened, once the files have come to rest;
-// false if ctx ended. With soon it does not wait for something to happen, and
-// asks for a look at everything.
-func (w *waker) wait(ctx context.Context, soon bool) (look, bool) {
-	if !soon {
-		select {
-		case <-ctx.Done():
-			return look{}, false
-		case <-w.more:
-		}
+// false if ctx ended. With owed, a look at everything is due when nothing
+// happens for a while.
+func (w *waker) wait(ctx context.Context, owed bool) (look, bool) {
+	var due <-chan time.Time
+	if owed {
+		timer := time.NewTimer(longestWait)
+		defer timer.Stop()
+		due = timer.C
+	}
+	select {
+	case <-ctx.Done():
+		return look{}, false
+	case <-due:
+		l := w.place(w.take())
+		l.all = true
+		return l, true
+	case <-w.more:
 	}
 	longest := time.NewTimer(longestWait)
 	defer longest.Stop()
@@ -186,9 +194,7 @@ func (w *waker) wait(ctx context.Context, soon bool) (look, bool) {
 		case <-rest.C:
 		case <-longest.C:
 		}
-		l := w.place(w.take())
-		l.all = l.all || soon
-		return l, true
+		return w.place(w.take()), true
 	}
 }
 

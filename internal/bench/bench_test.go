@@ -61,3 +61,13 @@ func TestTimedReadsTheShellsTime(t *testing.T) {
 		}
 	}
 }
+
+func TestTicksReadsAProcessWithAnyName(t *testing.T) {
+	got, err := ticks("7 (a) b 1) S 1 7 7 0 -1 4194304 157 0 0 0 12 30 0 0 20 0 1 0 3679647 3932160 521\n")
+	if want := 420 * time.Millisecond; err != nil || got != want {
+		t.Errorf("got %s, %v; want %s", got, err, want)
+	}
+	if _, err := ticks("7 (gone)"); err == nil {
+		t.Error("read times where there are none")
+	}
+}

@@ -20,7 +20,7 @@ func main() {
 	rounds := flag.Int("rounds", 5, "how often each thing is measured")
 	binary := flag.String("lkup", "bin/lkup", "the lkup to measure")
 	cache := flag.String("cache", os.Getenv("LKUP_TEST_CACHE"), "where images are kept between runs")
-	only := flag.String("only", "", "measure one thing alone: boots, builds, plans, unchanged or network")
+	only := flag.String("only", "", "measure one thing alone: boots, builds, plans, unchanged, network or watch")
 	check := flag.Bool("check", false, "exit with 1 if a target is missed")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -54,7 +54,7 @@ func run(ctx context.Context, out io.Writer, binary, cache, only string, rounds 
 	for _, m := range []struct {
 		name    string
 		measure func(context.Context, lkup, *report, int) error
-	}{{"boots", measureBoots}, {"builds", measureBuilds}, {"plans", measurePlans}, {"unchanged", measureUnchanged}, {"network", measureNetwork}} {
+	}{{"boots", measureBoots}, {"builds", measureBuilds}, {"plans", measurePlans}, {"unchanged", measureUnchanged}, {"network", measureNetwork}, {"watch", measureWatch}} {
 		if only != "" && only != m.name {
 			continue
 		}
