@@ -426,12 +426,15 @@ func (s *serving) follow(ctx context.Context, changes chan []string) {
 	}
 	defer root.Close()
 	scanner := watcher.Scanner{Project: root.FS(), Skip: ownDirs(s.call.Layout(), s.work.host), ID: inode}
-	scan := func() (watcher.Snapshot, error) { return scanner.Scan(nil) }
 	own := s.ownOutput()
-	seen, err := wake.settle(scan)
-	for err == nil && wake.wait(ctx) {
+	seen, err := wake.settle(scanner, watcher.Snapshot{}, look{all: true}, nil)
+	for err == nil {
+		at, more := wake.wait(ctx, false)
+		if !more {
+			return
+		}
 		var now watcher.Snapshot
-		if now, err = wake.settle(scan); err != nil {
+		if now, err = wake.settle(scanner, seen, at, nil); err != nil {
 			break
 		}
 		var names []string
