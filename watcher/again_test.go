@@ -21,9 +21,8 @@ func TestToLookWhereSomethingHappenedIsToLookEverywhere(t *testing.T) {
 		tree := tree{t, dir, rand.New(rand.NewPCG(seed, 7))}
 		s := watcher.Scanner{Project: os.DirFS(dir), Skip: map[string]bool{"c": true}, ID: inode}
 		also := []string{"a/b/asked", "b/a/x", "c/y"}
-		shot := watcher.Snapshot{}
-		var err error
-		if shot, err = s.Scan(also); err != nil {
+		shot, err := s.Scan(also)
+		if err != nil {
 			t.Fatal(err)
 		}
 		var done []string

@@ -52,7 +52,7 @@ func measureWatch(ctx context.Context, l lkup, r *report, rounds int) (err error
 	if err != nil {
 		return err
 	}
-	defer guest.end()
+	defer func() { err = errors.Join(err, guest.end()) }()
 	idle, err := w.idle(ctx)
 	if err != nil {
 		return err
