@@ -57,13 +57,13 @@ func (t *told) last(tt *testing.T, count int) agent.Entry {
 	tt.Helper()
 	for limit := time.Now().Add(10 * time.Second); ; {
 		t.mu.Lock()
-		if len(t.all) >= count {
-			defer t.mu.Unlock()
-			return t.all[count-1]
-		}
+		all := t.all
 		t.mu.Unlock()
+		if len(all) >= count {
+			return all[count-1]
+		}
 		if time.Now().After(limit) {
-			tt.Fatalf("there are not %d entries: %+v", count, t.all)
+			tt.Fatalf("there are not %d entries: %+v", count, all)
 		}
 		time.Sleep(time.Millisecond)
 	}
@@ -206,6 +206,9 @@ func TestOddRequestsAreRefused(t *testing.T) {
 		if err != nil || response.StatusCode != http.StatusForbidden {
 			t.Errorf("%q: %v %v", request, response, err)
 		}
+		if err == nil {
+			_ = response.Body.Close()
+		}
 		_ = conn.Close()
 		log.last(t, n+1)
 	}
@@ -253,7 +256,7 @@ func TestTheRealKeyIsAddedAndNeverComesBack(t *testing.T) {
 			w.(http.Flusher).Flush()
 			fmt.Fprintf(w, "-real-key auth=%s x=%s sk-", r.Header.Get("Authorization"), r.Header.Get("X-Api-Key"))
 		})
-		request, _ := http.NewRequest("POST", at+"/v1/messages?beta=true", strings.NewReader("hello"))
+		request, _ := http.NewRequest(http.MethodPost, at+"/v1/messages?beta=true", strings.NewReader("hello"))
 		request.Header.Set("X-Api-Key", agent.Placeholder)
 		request.Header.Set("Authorization", "Bearer "+agent.Placeholder)
 		request.Header.Set("Cookie", "a=b")
@@ -349,6 +352,9 @@ func TestTheKeyGoesToOneHostAlone(t *testing.T) {
 		response, err := http.ReadResponse(bufio.NewReader(conn), nil)
 		if err != nil || response.StatusCode != http.StatusForbidden {
 			t.Errorf("%q: %v %v", request, response, err)
+		}
+		if err == nil {
+			_ = response.Body.Close()
 		}
 		_ = conn.Close()
 		log.last(t, n+2)

@@ -3,6 +3,7 @@ package agent
 import (
 	"bytes"
 	"io"
+	"slices"
 )
 
 // hiding replaces a text in a stream, also where it comes in pieces. What may be
@@ -18,7 +19,7 @@ func newHiding(to io.Writer, old, with string) *hiding {
 }
 
 func (h *hiding) Write(p []byte) (int, error) {
-	all := append(h.held, p...)
+	all := slices.Concat(h.held, p)
 	if len(h.old) > 0 {
 		all = bytes.ReplaceAll(all, h.old, h.with)
 	}

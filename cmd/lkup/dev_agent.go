@@ -194,8 +194,9 @@ func (s *agentSession) open(given agentAuth) error {
 		s.env = append(s.env, name+"=http://"+at)
 	}
 	s.env = append(s.env, "NO_PROXY=127.0.0.1,localhost,::1", "no_proxy=127.0.0.1,localhost,::1")
-	limit, problem := spec.Budget{}, ""
+	var limit spec.Budget
 	if s.agent.Budget != "" {
+		var problem string
 		if limit, problem = spec.ParseBudget(s.agent.Budget); problem != "" {
 			return errors.New(problem)
 		}
