@@ -2,6 +2,8 @@ package drivers
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"net/netip"
 )
 
@@ -45,6 +47,59 @@ type Switch interface {
 	Unplug(ctx context.Context, m Machine) error
 	// Ports are the host ports that the switch holds for the machine.
 	Ports(ctx context.Context, m Machine) ([]Port, error)
+}
+
+// PlugFor has the switch carry the machine before start starts it, and takes it
+// off again where start fails and gone says of the error that the machine does
+// not run; else it may still be on its way up. Machines in no network are only
+// started.
+func PlugFor(ctx context.Context, s Switch, m Machine, start func() error, gone func(error) bool) error {
+	if len(m.NICs) == 0 {
+		return start()
+	}
+	if s == nil {
+		return errors.New("this driver was given no switch for the stack's networks")
+	}
+	if err := s.Plug(ctx, m); err != nil {
+		return err
+	}
+	err := start()
+	if err != nil && gone(err) {
+		err = errors.Join(err, s.Unplug(ctx, m))
+	}
+	return err
+}
+
+// UnplugEnded takes a machine off that has ended.
+func UnplugEnded(ctx context.Context, s Switch, m Machine) error {
+	if len(m.NICs) == 0 || s == nil {
+		return nil
+	}
+	return s.Unplug(ctx, m)
+}
+
+// Replug tells the switch how a running machine is now, ports included.
+func Replug(ctx context.Context, s Switch, m Machine, state State) error {
+	if len(m.NICs) == 0 {
+		return nil
+	}
+	if state != Running {
+		return fmt.Errorf("%s does not run", m.Address)
+	}
+	return PlugFor(ctx, s, m, func() error { return nil }, nil)
+}
+
+// SwitchedPorts are the host ports that the switch holds for the machine, those
+// that were asked for first. None, if nothing answers: then nothing is forwarded.
+func SwitchedPorts(ctx context.Context, s Switch, m Machine) []Port {
+	if s == nil {
+		return nil
+	}
+	ports, err := s.Ports(ctx, m)
+	if err != nil {
+		return nil
+	}
+	return InOrder(ports, m.Ports)
 }
 
 // LiveNetworks is what a driver can change of a running machine's networks:

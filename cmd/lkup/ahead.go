@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"path/filepath"
 
 	"github.com/lkup/lkup/internal/layout"
 	"github.com/lkup/lkup/internal/state"
@@ -31,11 +30,11 @@ func lookAhead(ctx context.Context, host Host, flags stackFlags) *ahead {
 		if err != nil {
 			return
 		}
-		found, err := filepath.Glob(host.Layout().Stack("*", dir).Dir)
+		found, err := state.Of(host.Layout(), dir)
 		if err != nil || len(found) != 1 {
 			return
 		}
-		a.paths = host.Layout().StackOf(filepath.Base(found[0]))
+		a.paths = found[0]
 		if a.known, err = state.Read(a.paths); err != nil {
 			return
 		}

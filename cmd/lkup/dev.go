@@ -14,7 +14,6 @@ import (
 	"github.com/lkup/lkup/internal/state"
 	"github.com/lkup/lkup/internal/view"
 	"github.com/lkup/lkup/planner"
-	"github.com/lkup/lkup/reconciler"
 	"github.com/lkup/lkup/spec"
 )
 
@@ -58,28 +57,33 @@ type workplace struct {
 	env     spec.Devenv
 	host    string // the project's directory of the host, absolute
 	here    string // the directory of the host that is worked in, in host or not
-	start   bool   // no stack file was written for it
 }
 
-// open finds the devenv: that of the stack files in this directory or one
-// above it, else the one that stands for a directory without any.
-func (f devFlags) open(host Host) (*workplace, error) {
-	here, err := os.Getwd()
+// openProject opens that of the stack files in this directory or one above it,
+// else the one that stands for a directory without any. here is this directory.
+func (f devFlags) openProject(host Host) (p *project, here string, err error) {
+	here, err = os.Getwd()
 	if err == nil {
 		here, err = realDir(here)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("find this directory: %w", err)
+		return nil, "", fmt.Errorf("find this directory: %w", err)
 	}
 	flags, start, err := f.located(host, here)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	p, err := openProjectOr(host, flags, start)
+	p, err = openProjectOr(host, flags, start)
+	return p, here, err
+}
+
+// open finds the devenv.
+func (f devFlags) open(host Host) (*workplace, error) {
+	p, here, err := f.openProject(host)
 	if err != nil {
 		return nil, err
 	}
-	w := &workplace{project: p, here: here, start: start != nil}
+	w := &workplace{project: p, here: here}
 	if w.env, err = f.chosen(p.stack); err != nil {
 		p.close()
 		return nil, err
@@ -135,17 +139,13 @@ func startOf(host Host) func(fs.FS) []byte {
 // projectAround is the nearest directory, from here upwards, that has stack
 // files or a stack of this computer; else here.
 func projectAround(host Host, here string) (string, error) {
-	stacks, err := state.List(host.Layout())
-	if err != nil {
-		return "", err
-	}
-	applied := map[string]bool{}
-	for _, s := range stacks {
-		applied[s.Project] = true
-	}
 	for dir := here; ; dir = filepath.Dir(dir) {
+		applied, err := state.Of(host.Layout(), dir)
+		if err != nil {
+			return "", err
+		}
 		names, err := spec.StackFiles(os.DirFS(dir))
-		if applied[dir] || err == nil && len(names) > 0 {
+		if len(applied) > 0 || err == nil && len(names) > 0 {
 			return dir, nil
 		}
 		if dir == filepath.Dir(dir) {
@@ -176,31 +176,37 @@ func (f devFlags) chosen(stack *spec.Stack) (spec.Devenv, error) {
 	return stack.Devenvs[addresses[0]], nil
 }
 
-// bringUp makes the machine run. What would end what runs in it is only done
-// with must, and only said otherwise: then stdout is the session's, and the
-// plan goes to stderr.
-func (f devUpFlags) bringUp(call *call, w *workplace, apply applyFlags, must bool) (reached, error) {
+// forSession brings a machine up for a session, whose stdout it leaves alone.
+// What would end what runs in the machine is not done but said, with what to
+// type for it.
+func (f devUpFlags) forSession(call *call, p *project, machine spec.Address, to string) (reached, error) {
 	quiet := *call
-	if !must {
-		quiet.Out, quiet.TTY.Out = call.Err, call.TTY.Err
-	}
-	choice := choiceFlags{Target: []spec.Address{w.env.Address}, overcommitFlag: f.overcommitFlag}
-	d, err := decider{host: quiet.Host, project: w.project, choice: choice, offline: f.Offline}.run(call.ctx)
+	quiet.Out, quiet.TTY.Out = call.Err, call.TTY.Err
+	return f.bringUp(&quiet, p, machine, applyFlags{Parallelism: 8}, func(step *planner.Step) bool {
+		fmt.Fprintf(call.Err, "Left as it is: %s. To do that, type: %s\n", view.Clean(step.Sentence()), to)
+		return true
+	})
+}
+
+// bringUp makes a machine run, unless leave has it as it is in spite of a step
+// that would end what runs in it.
+func (f devUpFlags) bringUp(call *call, p *project, machine spec.Address, apply applyFlags, leave func(*planner.Step) bool) (reached, error) {
+	choice := choiceFlags{Target: []spec.Address{machine}, overcommitFlag: f.overcommitFlag}
+	d, err := decider{host: call.Host, project: p, choice: choice, offline: f.Offline}.run(call.ctx)
 	if err != nil {
 		return reached{}, err
 	}
-	if !d.plan.Empty() || len(d.plan.Refusals) > 0 {
-		if step := interrupting(d.plan, w.env.Address); step != nil && !must {
-			fmt.Fprintf(call.Err, "Left as it is: %s. To do that, type: lkup dev up\n", view.Clean(step.Sentence()))
-		} else if err := f.apply(&quiet, w, apply, choice); err != nil {
+	step := interrupting(d.plan, machine)
+	if (!d.plan.Empty() || len(d.plan.Refusals) > 0) && (step == nil || !leave(step)) {
+		if err := f.apply(call, p, apply, choice); err != nil {
 			return reached{}, err
 		}
 	}
-	known, err := state.Read(w.project.paths)
+	known, err := state.Read(p.paths)
 	if err != nil {
 		return reached{}, err
 	}
-	return pick(call.Host, w.project.paths, known, string(w.env.Address))
+	return pick(call.Host, p.paths, known, string(machine))
 }
 
 // interrupting is the step of a plan that would end what runs in a machine.
@@ -213,8 +219,7 @@ func interrupting(plan *planner.Plan, a spec.Address) *planner.Step {
 	return nil
 }
 
-func (f devUpFlags) apply(call *call, w *workplace, apply applyFlags, choice choiceFlags) error {
-	p := w.project
+func (f devUpFlags) apply(call *call, p *project, apply applyFlags, choice choiceFlags) error {
 	apply.LockTimeout.Duration = max(apply.LockTimeout.Duration, devLockLimit)
 	store, err := lockStack(call, p.paths, p.stack.Name, p.dir, "dev", apply.lockFlags)
 	if err != nil {
@@ -232,7 +237,7 @@ func (f devUpFlags) apply(call *call, w *workplace, apply applyFlags, choice cho
 		reconciler: newReconciler(call.Host, p.paths, p.dir, d.images, store),
 		agreed:     func() error { return d.images.writeLockFile(call.ctx, true) },
 		plan:       d.plan,
-		with:       reconciler.Materials{Images: p.stack.Images, Volumes: p.stack.Volumes, Sources: d.sources, Recipes: d.pinned.recipes},
+		with:       materials(p, d),
 		choice:     choice,
 		command:    "dev up",
 		flags:      f.stackFlags,
@@ -282,7 +287,7 @@ func (c *devUpCmd) Run(call *call) error {
 		return err
 	}
 	defer w.close()
-	r, err := c.bringUp(call, w, c.applyFlags, true)
+	r, err := c.bringUp(call, w.project, w.env.Address, c.applyFlags, func(*planner.Step) bool { return false })
 	if err != nil {
 		return err
 	}

@@ -25,14 +25,8 @@ type devAgentCmd struct {
 	Log devAgentLogCmd `cmd:"" help:"Show what agents asked for, and what was refused."`
 }
 
-// agentFlags choose an agent.
-type agentFlags struct {
-	stackFlags
-	Devenv string `name:"devenv" placeholder:"NAME" help:"Which devenv, where the stack has several."`
-}
-
 // chosen is the agent that is meant: of that name, or the only one.
-func (f agentFlags) chosen(stack *spec.Stack, name string) (spec.Devenv, spec.Agent, error) {
+func (f devFlags) agent(stack *spec.Stack, name string) (spec.Devenv, spec.Agent, error) {
 	var envs []spec.Devenv
 	var agents []spec.Agent
 	var names []string
@@ -60,8 +54,7 @@ func (f agentFlags) chosen(stack *spec.Stack, name string) (spec.Devenv, spec.Ag
 }
 
 type devAgentRunCmd struct {
-	agentFlags
-	offlineFlag
+	devUpFlags
 	Words []string `arg:"" optional:"" name:"agent" passthrough:"" help:"The agent, which may be left out where there is one; then --, and arguments for its program."`
 
 	after int // how many words stand behind --
@@ -79,12 +72,12 @@ func (c *devAgentRunCmd) AfterApply(k *kong.Context) error {
 // Run ends with the exit status of the agent's program.
 func (c *devAgentRunCmd) Run(call *call) error {
 	name, args := c.taken()
-	p, err := openProject(call.Host, c.stackFlags)
+	p, _, err := c.openProject(call.Host)
 	if err != nil {
 		return err
 	}
 	defer p.close()
-	env, a, err := c.chosen(p.stack, name)
+	env, a, err := c.agent(p.stack, name)
 	if err != nil {
 		return err
 	}
@@ -92,7 +85,8 @@ func (c *devAgentRunCmd) Run(call *call) error {
 	if err != nil {
 		return err
 	}
-	r, err := c.bringUp(call, p, spec.AgentVM(env.Address, a.Name))
+	machine := spec.AgentVM(env.Address, a.Name)
+	r, err := c.forSession(call, p, machine, "lkup apply --target "+string(machine))
 	if err != nil {
 		return err
 	}
@@ -128,34 +122,6 @@ func (c *devAgentRunCmd) taken() (name string, args []string) {
 		args = args[1:]
 	}
 	return c.Words[0], args
-}
-
-// bringUp makes the agent's machine what the stack files say.
-func (c *devAgentRunCmd) bringUp(call *call, p *project, address spec.Address) (reached, error) {
-	quiet := *call
-	quiet.Out, quiet.TTY.Out = call.Err, call.TTY.Err
-	choice := choiceFlags{Target: []spec.Address{address}}
-	store, err := lockStack(call, p.paths, p.stack.Name, p.dir, "dev agent", lockFlags{LockTimeout: durationFlag{restartLockLimit}})
-	if err != nil {
-		return reached{}, err
-	}
-	defer store.Close()
-	d, err := decider{host: call.Host, project: p, store: store, choice: choice, offline: c.Offline}.run(call.ctx)
-	if err != nil {
-		return reached{}, err
-	}
-	if !d.plan.Empty() || len(d.plan.Refusals) > 0 {
-		apply := applyFlags{Parallelism: 8}
-		err := apply.execute(&quiet, execution{
-			reconciler: newReconciler(call.Host, p.paths, p.dir, d.images, store),
-			agreed:     func() error { return d.images.writeLockFile(call.ctx, true) },
-			plan:       d.plan, with: materials(p, d), choice: choice, command: "dev agent", flags: c.stackFlags,
-		})
-		if err != nil {
-			return reached{}, err
-		}
-	}
-	return pick(call.Host, p.paths, store.State(), string(address))
 }
 
 // agentSession is one run of an agent: what serves it on the host lives as long
@@ -312,18 +278,18 @@ func (s *agentSession) close() {
 }
 
 type devAgentLogCmd struct {
-	agentFlags
+	devFlags
 	Name string `arg:"" optional:"" help:"The agent; may be left out where there is one."`
 	JSON bool   `name:"json" help:"Print JSON."`
 }
 
 func (c *devAgentLogCmd) Run(call *call) error {
-	p, err := openProject(call.Host, c.stackFlags)
+	p, _, err := c.openProject(call.Host)
 	if err != nil {
 		return err
 	}
 	defer p.close()
-	_, a, err := c.chosen(p.stack, c.Name)
+	_, a, err := c.agent(p.stack, c.Name)
 	if err != nil {
 		return err
 	}

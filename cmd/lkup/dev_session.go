@@ -52,7 +52,7 @@ func (w *workplace) setUp(call *call, r reached, conn *ssh.Conn) error {
 
 // enter brings the machine up, connects to it and sets it up.
 func (f devUpFlags) enter(call *call, w *workplace) (reached, *ssh.Conn, error) {
-	r, err := f.bringUp(call, w, applyFlags{Parallelism: 8}, false)
+	r, err := f.forSession(call, w.project, w.env.Address, "lkup dev up")
 	if err != nil {
 		return r, nil, err
 	}

@@ -199,13 +199,17 @@ func applied(host Host, flags dirFlag) (layout.Stack, state.State, error) {
 	if err != nil {
 		return layout.Stack{}, state.State{}, err
 	}
-	stacks, err := state.List(host.Layout())
+	stacks, err := state.Of(host.Layout(), dir)
 	if err != nil {
 		return layout.Stack{}, state.State{}, err
 	}
 	var found []state.State
-	for _, s := range stacks {
-		if s.Project == dir {
+	for _, paths := range stacks {
+		s, err := state.Read(paths)
+		if err != nil {
+			return layout.Stack{}, state.State{}, err
+		}
+		if s.Project == dir { // no folder without a state
 			found = append(found, s)
 		}
 	}

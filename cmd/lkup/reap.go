@@ -5,9 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"slices"
-	"strings"
 
+	"github.com/alecthomas/kong"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/lkup/lkup/internal/layout"
@@ -105,7 +104,6 @@ func destroyStack(ctx context.Context, call *call, paths layout.Stack, known sta
 
 // reaps reports whether a command looks for what was left: all but those that
 // lkup starts itself, and those that shells ask.
-func reaps(command string) bool {
-	name, _, _ := strings.Cut(command, " ")
-	return !slices.Contains([]string{"supervise", "switch", keepCommand, "completion"}, name)
+func reaps(command *kong.Node) bool {
+	return command != nil && !command.Hidden && command.Name != "completion"
 }

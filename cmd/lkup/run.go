@@ -136,7 +136,7 @@ func run(args []string, host Host) int {
 	tuneMemory(command.Command() == "plan")
 	return host.withSignals(func(ctx context.Context, signals interrupts) error {
 		call := &call{Host: host, ctx: ctx, interrupts: signals}
-		if reaps(command.Command()) {
+		if reaps(command.Selected()) {
 			reap(call)
 		}
 		return command.Run(call)

@@ -44,7 +44,7 @@ func (d *Driver) Status(ctx context.Context, m drivers.Machine) (drivers.Status,
 	}
 	if r.Keeper.Verify() == process.Yes {
 		if status.Ports = r.Ports; len(m.NICs) > 0 {
-			status.Ports = d.switchedPorts(ctx, m)
+			status.Ports = drivers.SwitchedPorts(ctx, d.settings.Switch, m)
 		}
 	} else {
 		status.Detail = "its keeper is gone, and with it its console, network and ports; restart it"

@@ -29,7 +29,7 @@ func (d *Driver) Stop(ctx context.Context, m drivers.Machine, grace time.Duratio
 	}
 	switch state {
 	case drivers.Absent, drivers.Stopped:
-		return drivers.StopReport{}, d.unplug(ctx, m)
+		return drivers.StopReport{}, drivers.UnplugEnded(ctx, d.settings.Switch, m)
 	case drivers.Unknown:
 		return drivers.StopReport{}, fmt.Errorf("a process holds %s, and cannot be proven to be the machine's; it was not touched", lockPath(m))
 	}
@@ -54,7 +54,7 @@ func (d *Driver) Stop(ctx context.Context, m drivers.Machine, grace time.Duratio
 		if ended {
 			// Neither is a crash; what else is left does no harm.
 			left := append(sockets(m), upPath(m), recordPath(m), pidPath(m), seededPath(m), consolePath(m))
-			return drivers.StopReport{By: rung.step, Took: time.Since(began)}, errors.Join(remove(left...), d.unplug(ctx, m))
+			return drivers.StopReport{By: rung.step, Took: time.Since(began)}, errors.Join(remove(left...), drivers.UnplugEnded(ctx, d.settings.Switch, m))
 		}
 	}
 	return drivers.StopReport{}, fmt.Errorf("process %d does not end, not even by SIGKILL", r.Hyperkit.PID)

@@ -3,7 +3,6 @@ package qemu
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"strconv"
 
@@ -29,59 +28,21 @@ func networkArgs(m drivers.Machine) []string {
 	return a
 }
 
-// plug has the switch carry the machine before it starts, and take it off again
-// if it does not.
+// plug has the switch carry the machine before it starts.
 func (d *Driver) plug(ctx context.Context, m drivers.Machine, start func() error) error {
-	if len(m.NICs) == 0 {
-		return start()
-	}
-	if d.settings.Switch == nil {
-		return errors.New("this driver was given no switch for the stack's networks")
-	}
-	if err := d.settings.Switch.Plug(ctx, m); err != nil {
-		return err
-	}
-	err := start()
-	var exit *ExitError
-	if errors.As(err, &exit) { // else it may still be on its way up
-		err = errors.Join(err, d.settings.Switch.Unplug(ctx, m))
-	}
-	return err
+	return drivers.PlugFor(ctx, d.settings.Switch, m, start, func(err error) bool {
+		var exit *ExitError
+		return errors.As(err, &exit)
+	})
 }
 
-// unplug takes a machine off that has ended.
-func (d *Driver) unplug(ctx context.Context, m drivers.Machine) error {
-	if len(m.NICs) == 0 || d.settings.Switch == nil {
-		return nil
-	}
-	return d.settings.Switch.Unplug(ctx, m)
-}
-
-// Rewire tells the switch how the machine is now, ports included.
+// Rewire implements [drivers.Rewirer].
 func (d *Driver) Rewire(ctx context.Context, m drivers.Machine) error {
-	if len(m.NICs) == 0 {
-		return nil
-	}
-	if _, state, err := find(ctx, m); err != nil || state != drivers.Running {
-		if err == nil {
-			err = fmt.Errorf("%s does not run", m.Address)
-		}
+	_, state, err := find(ctx, m)
+	if err != nil {
 		return err
 	}
-	return d.plug(ctx, m, func() error { return nil })
-}
-
-// switchedPorts are the host ports that the switch holds for the machine. None,
-// if nothing answers: then nothing is forwarded.
-func (d *Driver) switchedPorts(ctx context.Context, m drivers.Machine) []drivers.Port {
-	if d.settings.Switch == nil {
-		return nil
-	}
-	ports, err := d.settings.Switch.Ports(ctx, m)
-	if err != nil {
-		return nil
-	}
-	return drivers.InOrder(ports, m.Ports)
+	return drivers.Replug(ctx, d.settings.Switch, m, state)
 }
 
 // sockets are those that QEMU and the switch bind for the machine.

@@ -42,7 +42,7 @@ func (d *Driver) Status(ctx context.Context, m drivers.Machine) (drivers.Status,
 	ctx, cancel := context.WithTimeout(ctx, statusLimit)
 	defer cancel()
 	if len(m.NICs) > 0 {
-		status.Ports = d.switchedPorts(ctx, m)
+		status.Ports = drivers.SwitchedPorts(ctx, d.settings.Switch, m)
 	}
 	if err := inquire(ctx, m, &status); err != nil {
 		status.Detail = "its monitor does not answer: " + err.Error()

@@ -30,7 +30,7 @@ func (d *Driver) Stop(ctx context.Context, m drivers.Machine, grace time.Duratio
 	}
 	switch state {
 	case drivers.Absent, drivers.Stopped:
-		return drivers.StopReport{}, d.unplug(ctx, m)
+		return drivers.StopReport{}, drivers.UnplugEnded(ctx, d.settings.Switch, m)
 	case drivers.Unknown:
 		return drivers.StopReport{}, fmt.Errorf("a process holds %s or listens on %s, and cannot be proven to be the machine's; it was not touched", lockPath(m), monitorPath(m))
 	}
@@ -58,7 +58,7 @@ func (d *Driver) Stop(ctx context.Context, m drivers.Machine, grace time.Duratio
 		if ended {
 			// What is left behind does no harm: the next start replaces it.
 			_ = remove(runPath(m), pidPath(m), monitorPath(m), consolePath(m), seededPath(m))
-			return drivers.StopReport{By: rung.step, Took: time.Since(began)}, d.unplug(ctx, m)
+			return drivers.StopReport{By: rung.step, Took: time.Since(began)}, drivers.UnplugEnded(ctx, d.settings.Switch, m)
 		}
 	}
 	return drivers.StopReport{}, fmt.Errorf("process %d does not end, not even by SIGKILL", r.PID)

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"path/filepath"
 	"strconv"
+	"strings"
 )
 
 // Layout is where lkup keeps things on this host.
@@ -49,10 +50,17 @@ type Stack struct {
 // Stack gives the paths of a stack. project is the absolute, symlink-free path
 // of its directory.
 func (l Layout) Stack(name, project string) Stack {
-	sum := sha256.Sum256([]byte(project))
-	hash := hex.EncodeToString(sum[:4])
-	return l.StackOf(name + "-" + hash)
+	return l.StackOf(name + "-" + hashOf(project))
 }
+
+func hashOf(project string) string {
+	sum := sha256.Sum256([]byte(project))
+	return hex.EncodeToString(sum[:hashLength/2])
+}
+
+// Of reports whether it is a stack of a project's directory. There are several
+// if the stack files were given another name.
+func (s Stack) Of(project string) bool { return strings.HasSuffix(s.ID, "-"+hashOf(project)) }
 
 // hashLength is how much of an ID tells the project's directory.
 const hashLength = 8

@@ -122,10 +122,15 @@ func Of(l layout.Layout, name, project string) (dir string, ok bool, err error) 
 // Stacks finds the stacks that live under the lease: one at most, unless its
 // stack files were given another name meanwhile.
 func (l *Lease) Stacks(all layout.Layout) ([]layout.Stack, error) {
-	found, err := filepath.Glob(filepath.Join(all.Stacks(), "*"+all.Stack("", l.Dir).ID))
-	var stacks []layout.Stack
-	for _, dir := range found {
-		stacks = append(stacks, all.StackOf(filepath.Base(dir)))
+	folders, err := os.ReadDir(all.Stacks())
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
 	}
-	return stacks, err
+	var found []layout.Stack
+	for _, folder := range folders {
+		if paths := all.StackOf(folder.Name()); paths.Of(l.Dir) {
+			found = append(found, paths)
+		}
+	}
+	return found, err
 }

@@ -71,6 +71,21 @@ func Others(l layout.Layout, but layout.Stack) []State {
 	return all
 }
 
+// Of finds the stacks of a project's directory. No state is read.
+func Of(l layout.Layout, project string) ([]layout.Stack, error) {
+	folders, err := os.ReadDir(l.Stacks())
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("list the stacks: %w", err)
+	}
+	var all []layout.Stack
+	for _, folder := range folders {
+		if paths := l.StackOf(folder.Name()); paths.Of(project) {
+			all = append(all, paths)
+		}
+	}
+	return all, nil
+}
+
 // List gives the states of all stacks on this host, sorted by ID. Folders
 // without a state are passed over.
 func List(l layout.Layout) ([]State, error) {
