@@ -197,19 +197,7 @@ func TestOddRequestsAreRefused(t *testing.T) {
 		"CONNECT 127.0.0.1:22 HTTP/1.1\r\nHost: public.example:443\r\n\r\n",
 		"GET http://x.example/ HTTP/1.1\r\nHost: x.example\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
 	} {
-		conn, err := net.Dial("tcp", at)
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, _ = io.WriteString(conn, request)
-		response, err := http.ReadResponse(bufio.NewReader(conn), nil)
-		if err != nil || response.StatusCode != http.StatusForbidden {
-			t.Errorf("%q: %v %v", request, response, err)
-		}
-		if err == nil {
-			_ = response.Body.Close()
-		}
-		_ = conn.Close()
+		isForbidden(t, at, request)
 		log.last(t, n+1)
 	}
 }
@@ -344,19 +332,7 @@ func TestTheKeyGoesToOneHostAlone(t *testing.T) {
 		"TRACE / HTTP/1.1\r\nHost: x\r\n\r\n",
 		"GET / HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n",
 	} {
-		conn, err := net.Dial("tcp", strings.TrimPrefix(at, "http://"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, _ = io.WriteString(conn, request)
-		response, err := http.ReadResponse(bufio.NewReader(conn), nil)
-		if err != nil || response.StatusCode != http.StatusForbidden {
-			t.Errorf("%q: %v %v", request, response, err)
-		}
-		if err == nil {
-			_ = response.Body.Close()
-		}
-		_ = conn.Close()
+		isForbidden(t, strings.TrimPrefix(at, "http://"), request)
 		log.last(t, n+2)
 	}
 	if len(other) > 0 {
@@ -414,5 +390,25 @@ func TestTheLogIsReadAsItWasWritten(t *testing.T) {
 	}
 	if len(got[3].Host) > 600 {
 		t.Errorf("a guest filled the log with %d bytes at once", len(got[3].Host))
+	}
+}
+
+// isForbidden says a request word for word to a server, which must refuse it.
+func isForbidden(t *testing.T, at, request string) {
+	t.Helper()
+	conn, err := net.Dial("tcp", at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_, _ = io.WriteString(conn, request)
+	response, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		t.Errorf("%q: %v", request, err)
+		return
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusForbidden {
+		t.Errorf("%q: %s", request, response.Status)
 	}
 }
