@@ -116,6 +116,7 @@ type Share struct {
 	Host     string // absolute
 	Guest    string
 	ReadOnly bool
+	Type     string // spec.Share9P or spec.ShareVirtiofs
 	// Protect are patterns of paths below Host that the guest must not be able
 	// to change, whatever it does: see package share. The guest reaches such a
 	// share over a virtio serial port called Tag.
@@ -226,6 +227,14 @@ type Checker interface {
 	// Check returns one problem for each attribute of vm that this driver or
 	// this host cannot satisfy.
 	Check(vm spec.VM) []Problem
+}
+
+// Sharer chooses how guests have shares for which no stack file says it. What a
+// driver without it has are over 9p.
+type Sharer interface {
+	// ShareWay gives a way, as [spec.Share.Way] has them, and the reason if
+	// there is more to it than habit.
+	ShareWay(s spec.Share) (way, why string)
 }
 
 // Problem is one thing that a driver cannot do.

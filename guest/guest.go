@@ -55,14 +55,17 @@ type Interface struct {
 	Address6 string `json:"address6,omitempty"`
 }
 
-// Share is a 9p share to mount.
+// Share is a share to mount, over 9p unless it says otherwise.
 type Share struct {
 	Tag      string `json:"tag"`
 	Path     string `json:"path"` // absolute, in the guest
 	ReadOnly bool   `json:"read_only,omitempty"`
 	// Serial says that it is served over the virtio serial port called Tag, in
 	// the place of a 9p device.
-	Serial bool `json:"serial,omitempty"`
+	Serial   bool `json:"serial,omitempty"`
+	Virtiofs bool `json:"virtiofs,omitempty"`
+	// Copy says that there is nothing to mount: the host copies files there.
+	Copy bool `json:"copy,omitempty"`
 }
 
 // Volume is a disk with an ext4 file system to mount. It is found by its serial

@@ -230,6 +230,7 @@ func (d *diff) shares() {
 			d.element(attribute, shareText(h), shareText(w), d.differing(map[string]bool{
 				"Shares.Host":     h.Host != w.Host || slices.Contains(d.want.Unknown, attribute),
 				"Shares.ReadOnly": h.ReadOnly != w.ReadOnly,
+				"Shares.Type":     h.Way() != w.Way(),
 				"Shares.Protect":  !slices.Equal(h.Protect, w.Protect),
 				"Shares.Project":  h.Project != w.Project,
 

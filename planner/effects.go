@@ -54,6 +54,8 @@ var costs = map[string]Cost{
 	"Shares.Host":           {Effect: EffectRestart},
 	"Shares.Guest":          {Effect: EffectRestart},
 	"Shares.ReadOnly":       {Effect: EffectRestart},
+	"Shares.Type":           {Effect: EffectRestart},
+	"Shares.Why":            {Effect: EffectNone}, // of Type
 	"Shares.Protect":        {Effect: EffectRestart},
 	"Shares.Project":        {Effect: EffectRestart},
 	"Shares.AllowSensitive": {Effect: EffectNone}, // about what may be planned

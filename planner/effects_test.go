@@ -106,6 +106,7 @@ func TestEveryFieldOfAVMIsCompared(t *testing.T) {
 		{"Shares.Host", "share[/srv]", func(v *spec.VM) { v.Shares = []spec.Share{{Host: "..", Guest: "/srv"}} }, planner.EffectRestart},
 		{"Shares.Guest", "share[/srv]", func(v *spec.VM) { v.Shares = nil }, planner.EffectRestart},
 		{"Shares.ReadOnly", "share[/srv]", func(v *spec.VM) { v.Shares = []spec.Share{{Host: ".", Guest: "/srv", ReadOnly: true}} }, planner.EffectRestart},
+		{"Shares.Type", "share[/srv]", func(v *spec.VM) { v.Shares = []spec.Share{{Host: ".", Guest: "/srv", Type: spec.ShareSync}} }, planner.EffectRestart},
 		{"Shares.Protect", "share[/srv]", func(v *spec.VM) { v.Shares = []spec.Share{{Host: ".", Guest: "/srv", Protect: []string{".env"}}} }, planner.EffectRestart},
 		{"Shares.Project", "share[/srv]", func(v *spec.VM) { v.Shares = []spec.Share{{Host: ".", Guest: "/srv", Project: true}} }, planner.EffectRestart},
 		{"Shares.AllowSensitive", "share[/srv]", func(v *spec.VM) { v.Shares = []spec.Share{{Host: ".", Guest: "/srv", AllowSensitive: true}} }, planner.EffectNone},
@@ -158,7 +159,7 @@ func TestEveryFieldOfAVMIsCompared(t *testing.T) {
 		{"Sensitive", "env.K", func(v *spec.VM) { v.Sensitive = []string{"cmdline", "env.K"} }, planner.EffectNone},
 		{"Unknown", "memory", func(v *spec.VM) { v.Unknown = []string{"memory"} }, planner.EffectLive},
 	}
-	tested := map[string]bool{"Address": true, "Origins": true} // identity, and where things stand
+	tested := map[string]bool{"Address": true, "Origins": true, "Shares.Why": true} // identity, and where things stand
 	for _, tt := range tests {
 		tested[tt.field] = true
 		t.Run(tt.field, func(t *testing.T) {

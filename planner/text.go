@@ -125,7 +125,7 @@ func hostPortText(address string, port int) string {
 }
 
 func shareText(s spec.Share) string {
-	text := strconv.Quote(s.Host)
+	text := strconv.Quote(s.Host) + " (" + s.Way() + ")"
 	if s.ReadOnly {
 		text += " (read-only)"
 	}

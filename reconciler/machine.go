@@ -90,6 +90,9 @@ func forwardedSSH(vm spec.VM) (int, bool) {
 func machineShares(vm spec.VM, project string) []drivers.Share {
 	var shares []drivers.Share
 	for n, s := range vm.Shares {
+		if s.Way() == spec.ShareSync {
+			continue // no driver's affair
+		}
 		host := s.Host
 		if !filepath.IsAbs(host) {
 			host = filepath.Join(project, host)
@@ -99,6 +102,7 @@ func machineShares(vm spec.VM, project string) []drivers.Share {
 			Host:     host,
 			Guest:    s.Guest,
 			ReadOnly: s.ReadOnly,
+			Type:     s.Way(),
 			Protect:  s.Protected(),
 		})
 	}

@@ -231,12 +231,14 @@ func execProbe(command []string) *probe {
 	}}
 }
 
+const volumesProbeName = "volumes"
+
 // volumesProbe waits until the guest says that its volumes are mounted: what
 // writes to their places before that writes to memory.
 func volumesProbe() *probe {
 	seen := false
 	return &probe{
-		name: "volumes",
+		name: volumesProbeName,
 		hear: func(line string) {
 			stage, _ := guest.ParseMarker(line)
 			seen = seen || stage == guest.StageVolumes

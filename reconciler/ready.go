@@ -41,6 +41,7 @@ type wait struct {
 	failed   error // a service cannot run, as the guest says
 	// unmounted is a volume that the guest could not mount.
 	unmounted error
+	copied    bool // its copied shares are there
 }
 
 func newWait(u *unit, driver drivers.Driver, i state.Instance, m drivers.Machine) *wait {
@@ -48,6 +49,7 @@ func newWait(u *unit, driver drivers.Driver, i state.Instance, m drivers.Machine
 		unit: u, driver: driver, instance: i, machine: m,
 		console: newConsole(m.Dir),
 		probes:  probesOf(i.Applied, i.Guest),
+		copied:  len(copiedShares(i.Applied)) == 0,
 	}
 }
 
@@ -104,6 +106,9 @@ func (w *wait) look(ctx context.Context) (done bool, err error) {
 	}
 	if w.needsSSH() && w.conn == nil {
 		w.dial(ctx)
+	}
+	if !w.copied { // nothing is asked of a guest that lacks its files
+		return false, w.copy(ctx)
 	}
 	if w.probe(ctx) {
 		return true, nil
@@ -175,6 +180,9 @@ func (w *wait) hangUp() {
 }
 
 func (w *wait) needsSSH() bool {
+	if !w.copied {
+		return true
+	}
 	for _, p := range w.probes {
 		if p.ssh {
 			return true
@@ -233,6 +241,10 @@ func (w *wait) gaveUp(cause error) error {
 		return cause
 	}
 	e := &timeoutError{after: timeout.after}
+	if !w.copied {
+		e.waiting = []string{fmt.Sprintf("its shares are not copied: SSH does not answer, or its volumes are not mounted: %v", w.sshError)}
+		return e
+	}
 	for _, p := range w.probes {
 		switch {
 		case p.passed:

@@ -6,6 +6,7 @@ package reconciler
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"time"
 
@@ -91,6 +92,26 @@ type Waker interface {
 	Wake(ctx context.Context, w guest.Wake) error
 }
 
+// Mirrorer is a [Guest] that takes copies of directories.
+type Mirrorer interface {
+	// Mirror brings a directory of the guest what has changed in one of the
+	// host since the last time, deletions too. What else is there stays.
+	Mirror(ctx context.Context, from, to string) (Mirrored, error)
+}
+
+// Mirrored is what a mirroring changed in the guest.
+type Mirrored struct {
+	Sent    int // files and links
+	Deleted int
+	Bytes   int64
+	LeftOut []string // what no guest can have, and why: sockets, devices
+}
+
+// Changed reports whether it changed anything.
+func (m Mirrored) Changed() bool { return m.Sent+m.Deleted > 0 }
+
+func (m Mirrored) String() string { return fmt.Sprintf("%d copied, %d deleted", m.Sent, m.Deleted) }
+
 // Guest is an open connection into a guest. It is safe for concurrent use.
 type Guest interface {
 	// Run runs a command and returns its exit status and its combined output,
@@ -128,6 +149,7 @@ const (
 	OpSkipped    EventKind = "skipped" // because something it depends on failed, or on Ctrl-C
 	Downloading  EventKind = "progress"
 	Warning      EventKind = "warning"
+	Synced       EventKind = "synced" // copies of shared files were brought to a guest
 )
 
 // Stage is how far a machine has come on its way to ready.

@@ -79,10 +79,10 @@ var portSchema = &schema{
 var shareSchema = &schema{
 	kind:     "share",
 	required: map[string]string{"host": `host = "./site"`, "guest": `guest = "/srv/www"`},
-	optional: []string{"read_only", "project", "protect", "allow_sensitive"},
+	optional: []string{"type", "read_only", "project", "protect", "allow_sensitive"},
 	habits: map[string]string{
 		"source": "host", "target": "guest", "path": "guest", "mount_point": "guest",
-		"readonly": "read_only", "ro": "read_only", "writable": "read_only",
+		"readonly": "read_only", "ro": "read_only", "writable": "read_only", "kind": "type", "mode": "type", "driver": "type",
 	},
 }
 

@@ -123,6 +123,7 @@ var arguments = map[string]map[string]about{
 		"host":            {"text", "A directory of the host, relative to the project, or absolute."},
 		"guest":           {"text", "Where the guest sees it."},
 		"read_only":       {"flag", "Whether the guest may only read. Default: false."},
+		"type":            {"text", "auto (the default): the driver chooses; 9p, virtiofs, or sync for a copy in the guest that follows the host's directory."},
 		"project":         {"flag", "Whether it is a project: what git, shells, editors, agents and lkup on the host take commands from, the guest cannot change. Default: false."},
 		"protect":         {"list", "Paths in it that the guest cannot change: \"*\" stands for parts of a name, \"**/\" at the beginning for any directories."},
 		"allow_sensitive": {"flag", "Whether it may be a home directory, the root, or where keys or sockets are. Default: false."},

@@ -30,6 +30,7 @@ func (i *instance) share(b *block) {
 	if v, state := i.get(b, "read_only", attribute, cty.Bool); state == present {
 		s.ReadOnly = v.True()
 	}
+	i.shareType(b, &s)
 	if v, ok := i.known(b, "allow_sensitive", "", cty.Bool); ok {
 		s.AllowSensitive = v.True()
 	}
@@ -44,6 +45,9 @@ func (i *instance) share(b *block) {
 	}
 	slices.Sort(s.Protect)
 	s.Protect = slices.Compact(s.Protect)
+	if s.Type == ShareVirtiofs && len(s.Protected()) > 0 {
+		i.wrong(b, "type", "Paths that cannot be protected", "virtiofs cannot keep protected paths from the guest. Take out \"type\", or \"project\" and \"protect\".")
+	}
 	if !ok {
 		return
 	}
@@ -56,6 +60,35 @@ func (i *instance) share(b *block) {
 		}
 	}
 	i.vm.Shares = append(i.vm.Shares, s)
+}
+
+// The ways in which a guest has a share.
+const (
+	Share9P       = "9p"       // each access asks the host
+	ShareVirtiofs = "virtiofs" // likewise, by virtiofsd
+	ShareSync     = "sync"     // it has a copy, which follows the host's directory
+)
+
+// shareType reads the way in which the guest is to have a share.
+func (i *instance) shareType(b *block, s *Share) {
+	v, ok := i.known(b, "type", "", cty.String)
+	if !ok || v.AsString() == "auto" {
+		return
+	}
+	s.Type = v.AsString()
+	names := []string{"auto", Share9P, ShareVirtiofs, ShareSync}
+	if !slices.Contains(names, s.Type) {
+		i.wrong(b, "type", "Unknown type", "There is no share of type %q.%s They are %s.", s.Type, didYouMean("", s.Type, names), listed(names))
+	}
+}
+
+// Way is the way in which the guest has the share: one that neither the file nor
+// the driver chose, as before there was a choice, is over 9p.
+func (s Share) Way() string {
+	if s.Type == "" {
+		return Share9P
+	}
+	return s.Type
 }
 
 func badGuestPath(p string) string {
@@ -98,9 +131,9 @@ func badProtected(p string) string {
 // change. A project's are what programs of the host run without being asked, or
 // read to know what to run: hooks and settings of git, those of its submodules
 // and worktrees too, of shells, editors and agents, and lkup's own files. A
-// share that is read-only needs none.
+// share that is read-only needs none, nor does a copy.
 func (s Share) Protected() []string {
-	if s.ReadOnly {
+	if s.ReadOnly || s.Type == ShareSync {
 		return nil
 	}
 	if !s.Project {
@@ -122,6 +155,6 @@ func (s Share) Protected() []string {
 
 // Equal reports whether two shares are the same.
 func (s Share) Equal(o Share) bool {
-	return s.Host == o.Host && s.Guest == o.Guest && s.ReadOnly == o.ReadOnly && s.AllowSensitive == o.AllowSensitive &&
+	return s.Host == o.Host && s.Guest == o.Guest && s.ReadOnly == o.ReadOnly && s.AllowSensitive == o.AllowSensitive && s.Way() == o.Way() &&
 		s.Project == o.Project && slices.Equal(s.Protect, o.Protect)
 }

@@ -208,6 +208,12 @@ type Share struct {
 	Host     string `json:"host"`  // as written: relative to the project, or absolute
 	Guest    string `json:"guest"` // absolute
 	ReadOnly bool   `json:"read_only,omitempty"`
+	// Type is the way in which the guest has it; empty leaves that to the
+	// driver. See Way.
+	Type string `json:"type,omitempty"`
+	// Why is the driver's reason for Type, where the file gives none. It is
+	// part of no comparison.
+	Why string `json:"-"`
 	// AllowSensitive says that it may be what guests should not have: a home
 	// directory, keys, sockets. It changes nothing in a machine.
 	AllowSensitive bool `json:"allow_sensitive,omitempty"`

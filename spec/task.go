@@ -69,6 +69,12 @@ func (i *instance) checkTask() {
 		i.failed = true
 		i.fail(blocks[0].at, "Health of a task", "A task has ended when others look at it. Take the health block out.")
 	}
+	for _, s := range i.vm.Shares {
+		if s.Type == ShareSync {
+			i.failed = true
+			i.fail(i.node.block.blocks["share"][0].at, "Copied share of a task", "A task may be over before %s is copied into it. Take out: type = %q", s.Guest, ShareSync)
+		}
+	}
 	r := i.vm.Ready
 	if r.TCP != 0 || r.HTTP != "" || len(r.Exec) > 0 || r.Log != "" || r.SSH {
 		i.failed = true

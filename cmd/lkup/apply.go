@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/lkup/lkup/internal/state"
@@ -139,9 +141,12 @@ func (c *applyFlags) execute(call *call, x execution) (err error) {
 		}
 	}
 	if x.plan.Empty() {
-		return c.finish(call, x)
+		return errors.Join(c.copyShares(call, x), c.finish(call, x))
 	}
 	if err := c.carryOut(call, x); err != nil {
+		return err
+	}
+	if err := c.copyShares(call, x); err != nil {
 		return err
 	}
 	r := x.reconciler
@@ -171,6 +176,27 @@ func (c *applyFlags) carryOut(call *call, x execution) error {
 	cancel()
 	progress.Close()
 	return err
+}
+
+// copyShares brings machines that the plan is not about what has changed in
+// the shares that they have copies of.
+func (c *applyFlags) copyShares(call *call, x execution) error {
+	if x.choice.Destroy || x.choice.RefreshOnly {
+		return nil
+	}
+	within := func(all []spec.Address, a spec.Address) bool {
+		return slices.ContainsFunc(all, func(t spec.Address) bool { return t.Covers(a) })
+	}
+	meant := func(a spec.Address) bool {
+		about := slices.ContainsFunc(x.plan.Steps, func(s planner.Step) bool {
+			return s.Address == a && s.Action != planner.NoOp && s.Action != planner.Update
+		})
+		return !about && (len(x.choice.Target) == 0 || within(x.choice.Target, a)) && !within(x.choice.Exclude, a)
+	}
+	r := x.reconciler
+	shown := sync.OnceValue(func() view.Progress { return c.progress(call, x.plan) })
+	r.Emit = func(e reconciler.Event) { shown().Event(e) }
+	return r.CopyShares(call.ctx, meant)
 }
 
 // attend ends an apply on the second Ctrl-C, and meanwhile shows time passing.

@@ -100,6 +100,7 @@ func TestBoot(t *testing.T) {
 			"resolver":    resolver,
 			"api":         serveAPI,
 			"fileservers": fileServersRun,
+			"virtiofsd":   virtiofsdRun,
 		},
 		Setup: func(env *testscript.Env) error {
 			guests := guestsOf(env)

@@ -57,6 +57,20 @@ func chosenDriver(host Host, vm spec.VM) string {
 	return vm.Driver
 }
 
+// chooseShares has the drivers choose how guests have the shares for which the
+// stack files do not say.
+func chooseShares(host Host, stack *spec.Stack) {
+	all := allDrivers(host)
+	for _, vm := range stack.VMs {
+		sharer, able := all[chosenDriver(host, vm)].(drivers.Sharer)
+		for n := range vm.Shares {
+			if s := &vm.Shares[n]; able && s.Type == "" {
+				s.Type, s.Why = sharer.ShareWay(*s)
+			}
+		}
+	}
+}
+
 // newReconciler wires the reconciler of one stack.
 func newReconciler(host Host, paths layout.Stack, dir string, images reconciler.Images, store *state.Store) *reconciler.Reconciler {
 	return &reconciler.Reconciler{

@@ -27,3 +27,16 @@ func fileServersRun(ts *testscript.TestScript, neg bool, args []string) {
 		return len(found) == want
 	})
 }
+
+// virtiofsdRun waits until so many virtiofsd serve directories of the script. One
+// is two processes, of which the first waits for the second.
+func virtiofsdRun(ts *testscript.TestScript, _ bool, args []string) {
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	eventually(ts, args[0]+" daemons", func() bool {
+		found := processesThat(func(words []string, _ string) bool {
+			return filepath.Base(words[0]) == "virtiofsd" && slices.Contains(words, "source="+ts.MkAbs("data"))
+		})
+		return min(len(found), 1) == want
+	})
+}

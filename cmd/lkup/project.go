@@ -163,6 +163,7 @@ func (p *project) evaluate(facts spec.Facts, warn bool) error {
 		view.Diagnostics(p.host.Err, p.host.errStyle(), files, diags)
 	}
 	p.stack = stack
+	chooseShares(p.host, stack)
 	return nil
 }
 

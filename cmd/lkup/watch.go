@@ -57,6 +57,7 @@ func (c *watchCmd) Run(call *call) error {
 		scanner: watcher.Scanner{Project: root.FS(), Skip: ownDirs(call.Layout(), dir), ID: inode},
 		sent:    map[spec.Address]givenFiles{},
 		lines:   map[spec.Address]line{},
+		late:    map[spec.Address]bool{},
 	}
 	defer f.hangUp()
 	f.follow.Anything = true
@@ -116,6 +117,9 @@ type follower struct {
 
 	sent  map[spec.Address]givenFiles
 	lines map[spec.Address]line
+
+	copies map[spec.Address][]copiedShare
+	late   map[spec.Address]bool // whose copies could not be brought
 	// waiting are restarts and rebuilds that a broken stack file holds up.
 	waiting watcher.Todo
 }
@@ -161,6 +165,7 @@ func (f *follower) round(l look) bool {
 	}
 	f.plan(todo)
 	f.sync()
+	f.mirror(changes, first)
 	f.exec(todo.Exec)
 	if first {
 		f.say(view.WatchEvent{Kind: "watching", Detail: f.dir + "; Ctrl-C ends it, and the machines stay"})
@@ -193,7 +198,7 @@ func (f *follower) sayChanged(changes []watcher.Change, todo watcher.Todo) {
 	var names []string
 	for _, c := range changes {
 		one := watcher.Decide([]watcher.Change{c}, f.follow)
-		if one.Plan || len(one.Restart)+len(one.Rebuild)+len(one.Exec) > 0 || f.synced(c.Path) {
+		if one.Plan || len(one.Restart)+len(one.Rebuild)+len(one.Exec) > 0 || f.synced(c.Path) || f.copied(c.Path) {
 			names = append(names, c.Path)
 		}
 	}
@@ -275,7 +280,11 @@ func (f *follower) take(stack *spec.Stack) {
 	for _, name := range f.also() {
 		f.follow.Files[name] = true
 	}
+	f.copies = map[spec.Address][]copiedShare{}
 	for a, vm := range stack.VMs {
+		if shares := f.copiedShares(vm); len(shares) > 0 {
+			f.copies[a] = shares
+		}
 		for _, w := range vm.Watch {
 			f.follow.VMs[a] = append(f.follow.VMs[a], watcher.NewRule(w))
 		}

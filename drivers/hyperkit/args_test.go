@@ -66,7 +66,7 @@ func TestArguments(t *testing.T) {
 }
 
 func TestCheckFindsWhatHyperkitCannotDo(t *testing.T) {
-	vm := spec.VM{CPUs: 17, Shares: []spec.Share{{Guest: "/srv"}}, Mounts: []spec.Mount{{Volume: "volume.disk"}, {Volume: "volume.data", Path: "/data"}}}
+	vm := spec.VM{CPUs: 17, Shares: []spec.Share{{Guest: "/srv"}, {Guest: "/copy", Type: spec.ShareSync}}, Mounts: []spec.Mount{{Volume: "volume.disk"}, {Volume: "volume.data", Path: "/data"}}}
 	var got []string
 	for _, p := range hyperkit.New(hyperkit.Settings{AnyHost: true}).Check(vm) {
 		got = append(got, p.Attribute)

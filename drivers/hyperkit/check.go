@@ -31,7 +31,9 @@ func (d *Driver) Check(vm spec.VM) []drivers.Problem {
 		add("", "Hyperkit cannot shut a machine off, as an agent's is", otherDriver)
 	}
 	for _, s := range vm.Shares {
-		add(s.Attribute(), "Hyperkit has no shares", otherDriver)
+		if s.Type != spec.ShareSync {
+			add(s.Attribute(), "Hyperkit has no shares but copies", `Write type = "sync", or driver = "qemu".`)
+		}
 	}
 	for _, m := range vm.Mounts {
 		if m.Path != "" {
@@ -39,6 +41,11 @@ func (d *Driver) Check(vm spec.VM) []drivers.Problem {
 		}
 	}
 	return problems
+}
+
+// ShareWay is a copy.
+func (d *Driver) ShareWay(spec.Share) (way, why string) {
+	return spec.ShareSync, "Hyperkit has no other"
 }
 
 // Diagnose looks for Hyperkit where it can run.

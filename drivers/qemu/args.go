@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/lkup/lkup/drivers"
+	"github.com/lkup/lkup/spec"
 )
 
 // host is what the arguments depend on besides the machine.
@@ -27,6 +28,8 @@ type host struct {
 	// shares is the descriptor of the connection to who serves the first share
 	// with protected paths; those of the others follow. 0 as for monitor.
 	shares int
+	// virtiofs is the same of the first share over virtiofs.
+	virtiofs int
 }
 
 // The architectures of guests, as Go names them.
@@ -85,13 +88,19 @@ func machineArgs(m drivers.Machine, h host) []string {
 	if weaker := m.Arch == amd64 && h.arch == arm64; h.accel == "tcg" && m.CPUs > 1 && !weaker {
 		accel = "tcg,thread=multi"
 	}
-	return []string{
+	memory := strconv.Itoa(m.Memory) + "M"
+	var shared []string
+	if overVirtiofs(m) > 0 { // who serves it reads and writes the guest's memory
+		machine += ",memory-backend=ram"
+		shared = []string{"-object", "memory-backend-memfd,id=ram,share=on,size=" + memory}
+	}
+	return append([]string{
 		"-machine", machine,
 		"-accel", accel,
 		"-cpu", cpu,
 		"-smp", strconv.Itoa(m.CPUs),
-		"-m", strconv.Itoa(m.Memory) + "M",
-	}
+		"-m", memory,
+	}, shared...)
 }
 
 // controlArgs are the monitor and the console, each on a socket of its own.
@@ -223,9 +232,18 @@ func forward(p drivers.Port) string {
 // with protected paths; it carries what the guest says to who serves them.
 func shareArgs(m drivers.Machine, h host) []string {
 	var a []string
-	served := 0
+	served, daemons := 0, 0
 	for n, s := range m.Shares {
 		id := "share" + strconv.Itoa(n)
+		if s.Type == spec.ShareVirtiofs {
+			connection := "path=" + escape(virtiofsPath(m, n))
+			if h.virtiofs > 0 {
+				connection = "fd=" + strconv.Itoa(h.virtiofs+daemons)
+			}
+			a = append(a, "-chardev", "socket,id="+id+","+connection, "-device", "vhost-user-fs-pci,chardev="+id+",tag="+escape(s.Tag))
+			daemons++
+			continue
+		}
 		if len(s.Protect) > 0 {
 			if served == 0 {
 				a = append(a, "-device", "virtio-serial-pci,id=shares")

@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/lkup/lkup/drivers"
+	"github.com/lkup/lkup/spec"
 )
 
 var update = flag.Bool("update", false, "write the golden files")
@@ -89,6 +90,13 @@ func TestArguments(t *testing.T) {
 			m.Shares = []drivers.Share{
 				{Tag: "src", Host: "/home/me/a b", Guest: "/src"},
 				{Tag: "site", Host: "/home/me/site", Guest: "/site", ReadOnly: true},
+			}
+		}), linux},
+		"virtiofs": {small(func(m *drivers.Machine) {
+			m.Shares = []drivers.Share{
+				{Tag: "a", Host: "/a", Guest: "/a", Type: spec.ShareVirtiofs},
+				{Tag: "b", Host: "/b", Guest: "/b", Type: spec.Share9P},
+				{Tag: "c", Host: "/c", Guest: "/c", Type: spec.ShareVirtiofs},
 			}
 		}), linux},
 		"commas": {small(func(m *drivers.Machine) {

@@ -48,7 +48,15 @@ func (d *Driver) Check(vm spec.VM) []drivers.Problem {
 			Hint:      "Share a directory that contains several of them.",
 		})
 	}
-	return problems
+	return append(problems, d.checkVirtiofs(vm)...)
+}
+
+// ShareWay is 9p, which every QEMU has and no other program takes part in.
+func (d *Driver) ShareWay(s spec.Share) (way, why string) {
+	if len(s.Protected()) > 0 {
+		return spec.Share9P, "lkup serves it, for the sake of what is protected"
+	}
+	return spec.Share9P, ""
 }
 
 // Diagnose looks for QEMU's programs and the accelerator.

@@ -42,6 +42,7 @@ var (
 	_ drivers.CommandLiner = (*Driver)(nil)
 	_ drivers.Checker      = (*Driver)(nil)
 	_ drivers.Doctor       = (*Driver)(nil)
+	_ drivers.Sharer       = (*Driver)(nil)
 
 	_ drivers.PortForwarder = (*Driver)(nil)
 	_ drivers.Ballooner     = (*Driver)(nil)

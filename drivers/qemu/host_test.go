@@ -410,11 +410,14 @@ func TestCheckFindsWhatQEMUCannotDo(t *testing.T) {
 	bad := spec.VM{CPUs: 256, Shares: many, Ports: []spec.Port{
 		{Guest: 80, Address: "::1", Protocol: "tcp"}, {Guest: 53, Address: "::", Protocol: "udp"},
 	}}
+	copied := fine
+	copied.Shares = []spec.Share{{Guest: "/copy", Type: spec.ShareSync, ReadOnly: true}, {Guest: "/ro", Type: spec.ShareVirtiofs, ReadOnly: true}}
 	for name, test := range map[string]struct {
 		vm   spec.VM
 		want []string
 	}{
 		"nothing":    {fine, nil},
+		"virtiofs":   {copied, []string{"share[/ro]"}},
 		"everything": {bad, []string{"cpus", "port[80]", "port[53/udp]", "share[/last]"}},
 	} {
 		t.Run(name, func(t *testing.T) {

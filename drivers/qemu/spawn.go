@@ -72,9 +72,15 @@ func (d *Driver) spawn(ctx context.Context, program string, m drivers.Machine, h
 		return err
 	}
 	defer closeAll(shares)
+	daemons, err := d.serveVirtiofs(m)
+	if err != nil {
+		return err
+	}
+	defer closeAll(daemons)
 	h.shares = firstDescriptor + len(inherited)
+	h.virtiofs = h.shares + len(shares)
 	cmd := exec.Command(program, args(m, h)...)
-	cmd.ExtraFiles = slices.Concat(inherited, shares)
+	cmd.ExtraFiles = slices.Concat(inherited, shares, daemons)
 	cmd.Stdout, cmd.Stderr = said, said
 	cmd.Dir = m.Dir
 	cmd.Env = append([]string{}, d.settings.Env...) // not nil, which would be all of ours
@@ -218,6 +224,9 @@ func (c child) died(how error) error {
 	said, err := os.ReadFile(sayingsPath(c.m))
 	if err != nil {
 		said = []byte(err.Error())
+	}
+	if more, err := os.ReadFile(virtiofsLog(c.m)); err == nil && overVirtiofs(c.m) > 0 { // why it hung up on QEMU
+		said = append(said, more...)
 	}
 	return &ExitError{Err: how, Said: strings.TrimSpace(string(said)), Command: c.command}
 }

@@ -92,6 +92,9 @@ func (d *Driver) Savable(ctx context.Context, m drivers.Machine) (string, error)
 	if err == nil && len(served(m)) > 0 {
 		return "its guest has a share with protected paths", nil // whoever serves it would know nothing of what is open
 	}
+	if err == nil && overVirtiofs(m) > 0 {
+		return "its guest has a share over virtiofs", nil
+	}
 	if err != nil || len(now.Blocked) == 0 {
 		return "", err
 	}

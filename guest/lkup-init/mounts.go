@@ -88,12 +88,9 @@ func (m mount) do() error {
 	return nil
 }
 
-// mountShares mounts the host's directories over 9p.
+// mountShares mounts the host's directories, and makes those that the host
+// fills.
 func (m *machine) mountShares() {
-	if len(m.config.Shares) == 0 {
-		return
-	}
-	m.modules.load("9pnet_virtio", "9p")
 	for _, s := range m.config.Shares {
 		m.try("show the share "+s.Path, m.mountShare(s))
 	}
@@ -108,6 +105,14 @@ func (m *machine) mountShare(s guest.Share) error {
 	if s.ReadOnly {
 		flags |= unix.MS_RDONLY
 	}
+	switch {
+	case s.Copy:
+		return os.MkdirAll(s.Path, 0o755)
+	case s.Virtiofs:
+		m.modules.load("virtiofs")
+		return mount{s.Tag, s.Path, "virtiofs", flags, ""}.do()
+	}
+	m.modules.load("9pnet_virtio", "9p")
 	if s.Serial {
 		return m.mountSerial(s, flags)
 	}

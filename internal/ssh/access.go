@@ -86,7 +86,12 @@ func (a Access) settings(m drivers.Machine, vm spec.VM, k keys) guest.Config {
 	}
 	setNetworks(&c, m)
 	for _, s := range m.Shares {
-		c.Shares = append(c.Shares, guest.Share{Tag: s.Tag, Path: s.Guest, ReadOnly: s.ReadOnly, Serial: len(s.Protect) > 0})
+		c.Shares = append(c.Shares, guest.Share{Tag: s.Tag, Path: s.Guest, ReadOnly: s.ReadOnly, Serial: len(s.Protect) > 0, Virtiofs: s.Type == spec.ShareVirtiofs})
+	}
+	for _, s := range vm.Shares {
+		if s.Type == spec.ShareSync {
+			c.Shares = append(c.Shares, guest.Share{Path: s.Guest, Copy: true})
+		}
 	}
 	for _, v := range m.Volumes {
 		if v.Guest != "" {

@@ -239,6 +239,9 @@ func (c *config) vm(v spec.VM) {
 		share := b.AppendNewBlock("share", nil).Body()
 		set(share, "host", s.Attribute(), cty.StringVal(s.Host))
 		share.SetAttributeValue("guest", cty.StringVal(s.Guest))
+		if s.Way() != spec.Share9P {
+			share.SetAttributeValue("type", cty.StringVal(s.Type))
+		}
 		share.SetAttributeValue("read_only", cty.BoolVal(s.ReadOnly))
 		if s.Project {
 			share.SetAttributeValue("project", cty.True)

@@ -86,7 +86,7 @@ func (j *eventsJSON) Event(e reconciler.Event) {
 		j.ended.Failed++
 	case reconciler.OpSkipped:
 		j.ended.Skipped++
-	case reconciler.OpStarted, reconciler.StageReached, reconciler.Downloading, reconciler.Warning:
+	case reconciler.OpStarted, reconciler.StageReached, reconciler.Downloading, reconciler.Warning, reconciler.Synced:
 	}
 	o := eventObject{
 		Kind: string(e.Kind), Address: string(e.Address), Op: e.Op, Stage: string(e.Stage),

@@ -57,6 +57,8 @@ func (l *lines) text(e reconciler.Event) string {
 		return l.download(e)
 	case reconciler.Warning:
 		return l.style.paint(yellow, "warning") + ": " + oneLine(e.Detail)
+	case reconciler.Synced:
+		return oneLine(fmt.Sprintf("synced %s (%s)", e.Detail, short(e.Took)))
 	}
 	return oneLine(fmt.Sprintf("%s %s", e.Kind, e.Detail))
 }

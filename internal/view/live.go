@@ -73,6 +73,8 @@ func (l *live) apply(e reconciler.Event) []line {
 	switch e.Kind {
 	case reconciler.Warning:
 		return []line{{{"! ", yellow}, text(subject(e) + oneLine(e.Detail))}}
+	case reconciler.Synced:
+		return []line{{text("  " + subject(e) + oneLine("synced "+e.Detail) + " (" + short(e.Took) + ")")}}
 	case reconciler.OpStarted:
 		l.row(e).op = e.Op
 	case reconciler.StageReached:

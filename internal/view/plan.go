@@ -220,6 +220,13 @@ func summaryOf(vm spec.VM) string {
 	for _, f := range vm.Ports {
 		parts = append(parts, maskedText(vm, f.Attribute(), forward(f)))
 	}
+	for _, s := range vm.Shares {
+		text := s.Guest + " by " + s.Way()
+		if s.Why != "" {
+			text += " (" + s.Why + ")"
+		}
+		parts = append(parts, maskedText(vm, s.Attribute(), text))
+	}
 	return strings.Join(parts, ", ")
 }
 
