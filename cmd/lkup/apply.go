@@ -117,7 +117,12 @@ type execution struct {
 	flags      stackFlags
 	// agreed, if set, is called once nothing refuses the plan and nobody does.
 	agreed func() error
+	// progress, if set, shows the events.
+	progress func(*planner.Plan) view.Progress
 }
+
+// errRefused is the answer of a person who was asked.
+var errRefused = errors.New("nothing was changed")
 
 // execute shows the plan, asks where something would be destroyed, and
 // carries it out.
@@ -161,7 +166,11 @@ func (c *applyFlags) execute(call *call, x execution) (err error) {
 
 // carryOut executes a plan and shows its progress.
 func (c *applyFlags) carryOut(call *call, x execution) error {
-	progress := c.progress(call, x.plan)
+	show := x.progress
+	if show == nil {
+		show = func(plan *planner.Plan) view.Progress { return c.progress(call, plan) }
+	}
+	progress := show(x.plan)
 	r := x.reconciler
 	r.Emit = progress.Event
 	r.Parallelism = c.Parallelism
@@ -255,7 +264,7 @@ func (c *applyFlags) ask(call *call, plan *planner.Plan) error {
 		return err
 	}
 	if answer != "yes" {
-		return errors.New("nothing was changed")
+		return errRefused
 	}
 	return nil
 }

@@ -65,7 +65,7 @@ func TestBoot(t *testing.T) {
 		Dir:                 filepath.Join("testdata", "boot"),
 		UpdateScripts:       *update,
 		RequireExplicitExec: true,
-		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
+		Cmds: withTerminals(map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"status":      status,
 			"fetch":       fetch,
 			"answers":     answers,
@@ -101,7 +101,7 @@ func TestBoot(t *testing.T) {
 			"api":         serveAPI,
 			"fileservers": fileServersRun,
 			"virtiofsd":   virtiofsdRun,
-		},
+		}),
 		Setup: func(env *testscript.Env) error {
 			guests := guestsOf(env)
 			if err := turn.Acquire(t.Context(), guests); err != nil {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"io/fs"
 	"path/filepath"
@@ -308,7 +307,7 @@ func confirm(call *call, what string) error {
 		return err
 	}
 	if answer != "yes" {
-		return errors.New("nothing was changed")
+		return errRefused
 	}
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net"
 	"net/http"
@@ -246,12 +247,13 @@ func (s *serving) once(ctx context.Context, changes <-chan []string) (status int
 	defer kill()
 	over := make(chan result, 1)
 	env := append([]string{"PORT=" + strconv.Itoa(s.server.Port)}, s.server.Env...)
+	out, errOut := cleaned(s.call.Out), cleaned(s.call.Err)
 	command := ssh.Command{
-		Args: devenv.In(s.dir, devenv.With(env, s.server.Command)), Stdout: s.call.Out, Stderr: s.call.Err, Signals: signals,
+		Args: devenv.In(s.dir, devenv.With(env, s.server.Command)), Stdout: out, Stderr: errOut, Signals: signals,
 	}
 	go func() {
 		status, err := s.conn.Exec(run, command)
-		over <- result{status, err}
+		over <- result{status, errors.Join(err, out.Flush(), errOut.Flush())}
 	}()
 	look, found := context.WithCancel(ctx)
 	defer found()
@@ -274,6 +276,10 @@ func (s *serving) once(ctx context.Context, changes <-chan []string) (status int
 	s.end(signals, over, kill)
 	return 0, changed, nil
 }
+
+// cleaned shows what a server says line by line, without what would bend the
+// terminal. It keeps no more than a line, and that has a limit.
+func cleaned(w io.Writer) *view.Prefixer { return view.Prefixed(w, view.Style{}, []string{""})[0] }
 
 // end ends a server, by force if it does not end within its grace.
 func (s *serving) end(signals chan<- string, over <-chan result, kill context.CancelFunc) {

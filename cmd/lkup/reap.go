@@ -11,6 +11,7 @@ import (
 
 	"github.com/lkup/lkup/internal/layout"
 	"github.com/lkup/lkup/internal/lease"
+	"github.com/lkup/lkup/internal/process"
 	"github.com/lkup/lkup/internal/state"
 	"github.com/lkup/lkup/internal/view"
 	"github.com/lkup/lkup/planner"
@@ -34,6 +35,10 @@ func reap(call *call) {
 	for n, l := range abandoned {
 		group.Go(func() error {
 			failures[n] = endLease(call.ctx, call, l)
+			// What the killed process had started, as far as it says so itself.
+			if _, err := process.EndUnder(lease.Env + "=" + l.Name); err != nil {
+				fmt.Fprintln(call.Err, view.Clean("end the commands of "+l.Name+": "+err.Error()))
+			}
 			return nil
 		})
 	}

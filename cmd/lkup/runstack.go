@@ -144,7 +144,7 @@ func runLeased(call *call, command, env []string) error {
 		}
 		return cmd.Process.Signal(syscall.SIGTERM)
 	}
-	err := cmd.Run()
+	err := runTied(cmd)
 	var exit *exec.ExitError
 	if !errors.As(err, &exit) {
 		if err != nil && call.ctx.Err() != nil {

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"golang.org/x/term"
 
 	"github.com/lkup/lkup/drivers"
 	"github.com/lkup/lkup/drivers/fake"
@@ -48,6 +49,11 @@ func scriptHost() Host {
 		Now:     time.Now,
 		Program: program,
 		Size:    sizeOfScript,
+		TTY: TTY{
+			In:  term.IsTerminal(int(os.Stdin.Fd())),
+			Out: term.IsTerminal(int(os.Stdout.Fd())),
+			Err: term.IsTerminal(int(os.Stderr.Fd())),
+		},
 		// What "auto" is, a script may say.
 		AutoDriver: func() string { return cmp.Or(os.Getenv("LKUP_TEST_AUTO"), "qemu") },
 		MoreDrivers: func(l layout.Layout) map[string]drivers.Driver {
@@ -69,7 +75,7 @@ func TestScripts(t *testing.T) {
 		Dir:                 filepath.Join("testdata", "script"),
 		UpdateScripts:       *update,
 		RequireExplicitExec: true,
-		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
+		Cmds: withTerminals(map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"status":   status,
 			"until":    until,
 			"freeport": freePort,
@@ -78,7 +84,7 @@ func TestScripts(t *testing.T) {
 			"replace":  replaceText,
 			"write":    writeVolume,
 			"holds":    volumeHolds,
-		},
+		}),
 		Setup: setUp,
 	})
 }
@@ -128,6 +134,7 @@ func setUp(env *testscript.Env) error {
 	env.Defer(func() { _ = ports.Release() })
 	env.Values[portsKey{}] = ports
 	env.Setenv("LKUP_AUTO_PORTS", ports.Auto())
+	env.Values[terminalsKey{}] = terminals{}
 	// The race detector would have each lkup sleep for a second at its end.
 	env.Setenv("GORACE", "atexit_sleep_ms=10")
 	// An image for the fake driver, which boots nothing.

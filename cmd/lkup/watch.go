@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -59,6 +60,11 @@ func (c *watchCmd) Run(call *call) error {
 		lines:   map[spec.Address]line{},
 		late:    map[spec.Address]bool{},
 	}
+	if call.onScreen() && !c.JSON {
+		var closed func()
+		f.screen, f.call, closed = newScreen(call, dir)
+		defer closed()
+	}
 	defer f.hangUp()
 	f.follow.Anything = true
 	f.keep(call.ctx)
@@ -101,6 +107,7 @@ type follower struct {
 	cmd     *watchCmd
 	call    *call
 	dir     string
+	screen  *screen // nil where there is no terminal; else call writes to it
 	wake    *waker
 	scanner watcher.Scanner
 
@@ -111,6 +118,7 @@ type follower struct {
 	files   []string         // that the last good evaluation read
 	inputs  []string         // of images, as last resolved
 	problem string           // of the last evaluation
+	last    *spec.Stack      // that was evaluated without mistakes
 	paths   layout.Stack
 
 	evaluated time.Time // when the last good evaluation began
@@ -128,15 +136,29 @@ type follower struct {
 // progress.
 func (f *follower) say(e view.WatchEvent) {
 	e.Time = f.call.Now()
-	if f.cmd.JSON {
+	switch {
+	case f.cmd.JSON:
 		_ = view.WatchJSON(f.call.Out, e) // nobody is left to tell
-		return
+	case f.screen != nil:
+		f.screen.Event(e)
+	default:
+		view.Watch(f.call.Err, f.call.errStyle(), e)
 	}
-	view.Watch(f.call.Err, f.call.errStyle(), e)
+}
+
+// doing says what goes on, where that is shown.
+func (f *follower) doing(what string) {
+	if f.screen != nil {
+		f.screen.Doing(what)
+	}
 }
 
 // failed shows an error, mistakes of stack files in full.
 func (f *follower) failed(err error, took time.Duration) {
+	if errors.Is(err, errRefused) {
+		f.say(view.WatchEvent{Kind: "refused", Detail: err.Error() + "; the next change asks again"})
+		return
+	}
 	var invalid *invalidStack
 	if !errors.As(err, &invalid) || f.cmd.JSON {
 		f.say(view.WatchEvent{Kind: "failed", Took: took, Err: err})
@@ -163,10 +185,12 @@ func (f *follower) round(l look) bool {
 	} else {
 		f.sayChanged(changes, todo)
 	}
+	f.doing("planning")
 	f.plan(todo)
 	f.sync()
 	f.mirror(changes, first)
 	f.exec(todo.Exec)
+	f.doing("")
 	if first {
 		f.say(view.WatchEvent{Kind: "watching", Detail: f.dir + "; Ctrl-C ends it, and the machines stay"})
 	}
@@ -231,6 +255,30 @@ func (f *follower) also() []string {
 	return all
 }
 
+// open evaluates the stack, unless a stack file is empty and machines are gone
+// with it, as while somebody writes it, or it is another stack by now.
+func (f *follower) open(host Host) (*project, error) {
+	p, err := openProject(host, f.cmd.stackFlags)
+	if err != nil || f.last == nil {
+		return p, err
+	}
+	gone := slices.DeleteFunc(sortedKeys(f.last.VMs), func(a spec.Address) bool {
+		_, there := p.stack.VMs[a]
+		return there
+	})
+	for _, name := range sortedKeys(p.sources) {
+		if len(gone) > 0 && len(bytes.TrimSpace(p.sources[name].Bytes)) == 0 {
+			p.close()
+			return nil, fmt.Errorf("%s is empty, as while it is written; %s stays: if nothing is to be in it, remove the file", name, view.List(gone))
+		}
+	}
+	if p.stack.Name != f.last.Name {
+		p.close()
+		return nil, fmt.Errorf("the stack files are of stack %s by now, and not of %s any more; to follow that, end this with Ctrl-C and begin again", p.stack.Name, f.last.Name)
+	}
+	return p, nil
+}
+
 // plan evaluates the stack, and applies it if that is due.
 func (f *follower) plan(todo watcher.Todo) {
 	host := f.call.Host
@@ -240,7 +288,7 @@ func (f *follower) plan(todo watcher.Todo) {
 	begun := f.call.Now()
 	todo.Restart = append(todo.Restart, f.waiting.Restart...)
 	todo.Rebuild = append(todo.Rebuild, f.waiting.Rebuild...)
-	p, err := openProject(host, f.cmd.stackFlags)
+	p, err := f.open(host)
 	if err != nil {
 		f.waiting, f.follow.Anything = todo, true
 		if todo.Plan && err.Error() != f.problem {
@@ -252,7 +300,10 @@ func (f *follower) plan(todo watcher.Todo) {
 	defer p.close()
 	f.waiting, f.problem = watcher.Todo{}, ""
 	due := todo.Plan || !slices.Equal(f.files, p.stack.Files) || len(todo.Restart)+len(todo.Rebuild) > 0
-	f.files, f.paths, f.evaluated = p.stack.Files, p.paths, begun
+	f.files, f.paths, f.evaluated, f.last = p.stack.Files, p.paths, begun, p.stack
+	if f.screen != nil {
+		f.screen.of(p.paths)
+	}
 	f.take(p.stack)
 	if !due {
 		return
@@ -317,7 +368,7 @@ func (f *follower) apply(p *project, todo watcher.Todo) (string, error) {
 	if d.plan.Empty() && len(d.plan.Refusals) == 0 {
 		return "nothing to do", d.images.writeLockFile(call.ctx, true)
 	}
-	err = c.execute(call, execution{
+	x := execution{
 		reconciler: newReconciler(call.Host, p.paths, p.dir, d.images, store),
 		agreed:     func() error { return d.images.writeLockFile(call.ctx, true) },
 		plan:       d.plan,
@@ -326,8 +377,12 @@ func (f *follower) apply(p *project, todo watcher.Todo) (string, error) {
 		choice:     choice,
 		command:    "watch",
 		flags:      c.stackFlags,
-	})
-	return view.Summary(d.plan), err
+	}
+	f.doing("applying")
+	if f.screen != nil {
+		return view.Summary(d.plan), f.screen.execute(&c.applyFlags, call, x)
+	}
+	return view.Summary(d.plan), c.execute(call, x)
 }
 
 // existing are those of some addresses that the stack still has.
@@ -342,6 +397,7 @@ func existing(all []spec.Address, stack *spec.Stack) []spec.Address {
 func (f *follower) exec(all []watcher.Exec) {
 	for _, x := range all {
 		begun := f.call.Now()
+		f.doing("running " + strings.Join(x.Command, " "))
 		err := f.execOne(x)
 		f.say(view.WatchEvent{Kind: outcome("ran", err), Address: x.VM, Detail: strings.Join(x.Command, " "), Took: f.call.Now().Sub(begun), Err: err})
 	}

@@ -78,6 +78,7 @@ func (f *follower) syncOne(a spec.Address) (done []string, err error) {
 	// A connection that hangs ends with Ctrl-C.
 	stop := context.AfterFunc(f.call.ctx, func() { _ = client.Close() })
 	defer stop()
+	f.doing("syncing " + string(a))
 	t := transfer{root: root, client: client, made: map[string]bool{}}
 	for _, to := range gone {
 		if err := t.remove(to); err != nil {

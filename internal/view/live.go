@@ -27,6 +27,9 @@ type live struct {
 	order  []spec.Address // of rows, oldest first
 	height int            // lines that stand on the screen and can be drawn over
 	ended  int            // machines
+	// show, if set, draws instead of overdraw: lines that stay, and those of
+	// machines that are worked on.
+	show func(above, below []line)
 }
 
 // row is a machine that is worked on.
@@ -176,19 +179,23 @@ func (l *live) nameWidth() int {
 	return min(width, 32)
 }
 
-// draw replaces the lines on the screen in a single write, so that none of it
-// flickers: lines that stay, then the machines that are worked on.
 func (l *live) draw(above []line) {
+	if l.show != nil {
+		l.show(above, l.below())
+		return
+	}
+	l.overdraw(above, l.below())
+}
+
+// overdraw replaces the lines on the screen in a single write, so that none of
+// it flickers: lines that stay, then the machines that are worked on.
+func (l *live) overdraw(above, below []line) {
 	var b strings.Builder
 	if l.height > 0 {
 		fmt.Fprintf(&b, "\x1b[%dA", l.height)
 	}
-	for _, one := range above {
-		l.writeLine(&b, one)
-	}
-	below := l.below()
-	for _, one := range below {
-		l.writeLine(&b, one)
+	for _, one := range slices.Concat(above, below) {
+		b.WriteString(l.style.clipped(one) + "\x1b[K\n")
 	}
 	b.WriteString("\x1b[J") // clear what stood further down
 	l.height = len(below)
@@ -215,17 +222,18 @@ func (l *live) below() []line {
 // line is what stands in one row of the terminal.
 type line []cell
 
-// writeLine writes a line that does not reach the terminal's edge, where it
-// would wrap and no longer be one.
-func (l *live) writeLine(b *strings.Builder, one line) {
-	left := l.style.Width - 1
+// clipped is a line that does not reach the terminal's edge, where it would
+// wrap and no longer be one.
+func (s Style) clipped(one line) string {
+	var b strings.Builder
+	left := s.Width - 1
 	for _, c := range one {
 		t := shortened(c.text, max(left, 0))
 		if left <= 0 {
 			break
 		}
-		b.WriteString(l.style.paint(c.paint, t))
+		b.WriteString(s.paint(c.paint, t))
 		left -= columns(t)
 	}
-	b.WriteString("\x1b[K\n")
+	return b.String()
 }

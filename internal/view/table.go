@@ -15,6 +15,19 @@ func text(s string) cell { return cell{text: s} }
 
 // writeTable prints rows in columns, two spaces apart. The first row is the head.
 func writeTable(w io.Writer, style Style, rows [][]cell) error {
+	var b strings.Builder
+	for _, row := range aligned(rows) {
+		for _, c := range row {
+			b.WriteString(style.paint(c.paint, c.text))
+		}
+		b.WriteByte('\n')
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// aligned is the lines of a table.
+func aligned(rows [][]cell) []line {
 	var widths []int
 	for _, row := range rows {
 		for i, c := range row {
@@ -24,20 +37,17 @@ func writeTable(w io.Writer, style Style, rows [][]cell) error {
 			widths[i] = max(widths[i], columns(c.text))
 		}
 	}
-	var b strings.Builder
+	all := make([]line, len(rows))
 	for n, row := range rows {
 		for i, c := range row {
-			p := c.paint
 			if n == 0 {
-				p = bold
+				c.paint = bold
 			}
-			b.WriteString(style.paint(p, c.text))
+			all[n] = append(all[n], c)
 			if i < len(row)-1 {
-				b.WriteString(strings.Repeat(" ", widths[i]-columns(c.text)+2))
+				all[n] = append(all[n], text(strings.Repeat(" ", widths[i]-columns(c.text)+2)))
 			}
 		}
-		b.WriteByte('\n')
 	}
-	_, err := io.WriteString(w, b.String())
-	return err
+	return all
 }

@@ -13,7 +13,7 @@ import (
 // WatchEvent is one thing that lkup watch saw or did.
 type WatchEvent struct {
 	Time    time.Time
-	Kind    string // watching, changed, applied, synced, ran or failed
+	Kind    string // watching, changed, applied, refused, synced, ran or failed
 	Address spec.Address
 	Paths   []string // that changed, or were copied or deleted in the guest
 	Detail  string
@@ -23,7 +23,15 @@ type WatchEvent struct {
 
 // Watch shows an event on one line, or on a few more if it failed.
 func Watch(w io.Writer, style Style, e WatchEvent) {
-	line := e.Time.Format(time.TimeOnly) + " " + e.Kind
+	fmt.Fprintln(w, e.Time.Format(time.TimeOnly)+" "+e.Kind+e.what())
+	if e.Err != nil {
+		Error(w, style, e.Err)
+	}
+}
+
+// what is what an event is about, and how long it took.
+func (e WatchEvent) what() string {
+	var line string
 	if e.Address != "" {
 		line += " " + string(e.Address)
 	}
@@ -36,10 +44,7 @@ func Watch(w io.Writer, style Style, e WatchEvent) {
 	if e.Took > 0 {
 		line += fmt.Sprintf(" (%.2fs)", e.Took.Seconds())
 	}
-	fmt.Fprintln(w, Clean(line))
-	if e.Err != nil {
-		Error(w, style, e.Err)
-	}
+	return Clean(line)
 }
 
 // WatchJSON shows an event to a program, on one line.
