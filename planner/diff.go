@@ -42,6 +42,7 @@ func (d *diff) attributes() {
 	d.networks()
 	d.env()
 	scalar(d, "isolated", "Isolated", h.Isolated, w.Isolated, flagText)
+	scalar(d, "docker", "Docker", h.Docker, w.Docker, flagText)
 	scalar(d, "cmdline", "Cmdline", h.Cmdline, w.Cmdline, quoted)
 	scalar(d, "restart", "Restart.Policy", h.Restart, w.Restart, spec.Restart.String)
 	if !slices.EqualFunc(h.Watch, w.Watch, spec.Watch.Equal) {

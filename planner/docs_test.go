@@ -32,7 +32,7 @@ var attributes = []struct{ field, name string }{
 // noAttributes are fields that no argument of a stack file has for itself, or
 // whose group has a line.
 var noAttributes = []string{
-	"Address", "Running", "Restart.Limit", "Watch.Ignore", "Watch.Action", "Watch.Target", "Watch.Command", "Networks.Name", "Networks.Auto", "Ports.Auto", "Shares.AllowSensitive", "Shares.Why", "Conditions", "Health.TCP", "Health.HTTP", "Health.Exec", "Health.Timeout", "Health.StartPeriod", "Health.Retries", "Ready.HTTP", "Ready.Exec", "Ready.Log", "Ready.SSH", "Unknown", "Sensitive", "Origins",
+	"Address", "Running", "Docker", "Restart.Limit", "Watch.Ignore", "Watch.Action", "Watch.Target", "Watch.Command", "Networks.Name", "Networks.Auto", "Ports.Auto", "Shares.AllowSensitive", "Shares.Why", "Conditions", "Health.TCP", "Health.HTTP", "Health.Exec", "Health.Timeout", "Health.StartPeriod", "Health.Retries", "Ready.HTTP", "Ready.Exec", "Ready.Log", "Ready.SSH", "Unknown", "Sensitive", "Origins",
 }
 
 // TestTheDocumentationSaysWhatChangesCost keeps the table in docs/plans.md.

@@ -78,6 +78,7 @@ var costs = map[string]Cost{
 	"Networks.HostAccess": {Effect: EffectLive, Needs: drivers.LiveNetworks},
 
 	// Who watches the machine reads the record.
+	"Docker":         {Effect: EffectNone},
 	"Restart.Policy": {Effect: EffectNone},
 	"Restart.Limit":  {Effect: EffectNone},
 

@@ -112,6 +112,7 @@ func TestEveryFieldOfAVMIsCompared(t *testing.T) {
 		{"Shares.AllowSensitive", "share[/srv]", func(v *spec.VM) { v.Shares = []spec.Share{{Host: ".", Guest: "/srv", AllowSensitive: true}} }, planner.EffectNone},
 		{"Env", "env.L", func(v *spec.VM) { v.Env = map[string]string{"K": "v", "L": ""} }, planner.EffectRestart},
 		{"Secrets", "env.S", func(v *spec.VM) { v.Secrets = map[string]spec.Secret{"S": {Digest: "ab"}} }, planner.EffectRestart},
+		{"Docker", "docker", func(v *spec.VM) { v.Docker = true }, planner.EffectNone},
 		{"Isolated", "isolated", func(v *spec.VM) { v.Isolated = true }, planner.EffectRestart},
 		{"Cmdline", "cmdline", func(v *spec.VM) { v.Cmdline = "" }, planner.EffectRestart},
 		{"Restart.Policy", "restart", func(v *spec.VM) { v.Restart = spec.Restart{Policy: spec.RestartAlways} }, planner.EffectNone},

@@ -63,6 +63,10 @@ const (
 	DevenvProject = "/app"
 	// devenvTemplate is the template that a devenv is made from by default.
 	devenvTemplate = "dev"
+	// dockerTemplate is the one of a devenv with a Docker Engine, and dockerData
+	// is where that keeps its images and containers.
+	dockerTemplate = "docker"
+	dockerData     = "/var/lib/docker"
 	// packagesVariable is the variable of a template that names more packages.
 	packagesVariable = "PACKAGES"
 
@@ -118,6 +122,9 @@ func (i *instance) devenvImage() {
 	}
 	packages := i.packages()
 	at, from := b.at, cty.StringVal("builtin:"+devenvTemplate)
+	for _, docker := range b.blocks["docker"] {
+		at, from = docker.at, cty.StringVal("builtin:"+dockerTemplate)
+	}
 	for _, name := range []string{"image", "template"} {
 		arg := b.args[name]
 		if arg == nil {
@@ -243,7 +250,8 @@ func (i *instance) devenv() {
 		}
 	}
 	i.devenvShare(d.Project)
-	i.caches()
+	size := i.cacheSize()
+	i.caches(size)
 	d.Setup = i.plainWords(b, "setup")
 	for _, line := range d.Setup {
 		if strings.TrimSpace(line) == "" {
@@ -258,7 +266,10 @@ func (i *instance) devenv() {
 	for _, test := range b.blocks["test"] {
 		d.Tests = append(d.Tests, i.test(test, d.Tests))
 	}
-	d.Docker = len(b.blocks["docker"]) > 0
+	for _, docker := range b.blocks["docker"] {
+		d.Docker, i.vm.Docker = true, true
+		i.dockerVolume(size, docker.at)
+	}
 	for _, agent := range b.blocks["agent"] {
 		d.Agents = append(d.Agents, i.agent(agent, d.Agents))
 	}
@@ -287,18 +298,12 @@ func (i *instance) devenvShare(project string) {
 }
 
 // caches makes a volume of each directory that is to survive the machine.
-func (i *instance) caches() {
+func (i *instance) caches(size int) {
 	b := i.node.block
 	paths := []string{devenvCache}
 	at := b.at
 	if arg := b.args["caches"]; arg != nil {
 		paths, at = i.plainWords(b, "caches"), arg.at
-	}
-	size := devenvCacheSize
-	if arg := b.args["cache_size"]; arg != nil {
-		f := &fields{evaluator: i.evaluator, node: i.node, ctx: i.ctx}
-		size = f.size(b, "cache_size", LeastFileSystem)
-		i.failed = i.failed || f.failed
 	}
 	for _, p := range paths {
 		if detail := badMountPath(p); detail != "" {
@@ -310,6 +315,25 @@ func (i *instance) caches() {
 	if slices.Contains(paths, devenvCache) {
 		i.cacheEnv(at)
 	}
+}
+
+// dockerVolume keeps images and containers, unless something is mounted there.
+func (i *instance) dockerVolume(size int, at hcl.Range) {
+	if slices.ContainsFunc(i.vm.Mounts, func(m Mount) bool { return m.Path == dockerData }) {
+		return
+	}
+	i.cache(dockerData, size, at)
+}
+
+// cacheSize is how much each cache holds, in MiB.
+func (i *instance) cacheSize() int {
+	if i.node.block.args["cache_size"] == nil {
+		return devenvCacheSize
+	}
+	f := &fields{evaluator: i.evaluator, node: i.node, ctx: i.ctx}
+	size := f.size(i.node.block, "cache_size", LeastFileSystem)
+	i.failed = i.failed || f.failed
+	return size
 }
 
 func (i *instance) cache(p string, size int, at hcl.Range) {

@@ -142,7 +142,7 @@ func inputs() spec.Inputs {
 		DefaultName: "shop",
 		Version:     "0.2.0",
 		Drivers:     []string{"qemu", "hyperkit"},
-		Builtins:    []string{"dev", "minimal", "web"},
+		Builtins:    []string{"dev", "docker", "minimal", "web"},
 		Sources:     []string{"file", "https", "oci", "github", "apt"},
 	}
 }

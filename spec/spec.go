@@ -173,7 +173,10 @@ type VM struct {
 	Networks   []NIC              `json:"networks,omitempty"` // sorted by Network; none: the driver's own network
 	// Isolated says that it has no way out of the driver's own network, and is
 	// reached by its ports alone. Machines of agents are.
-	Isolated  bool              `json:"isolated,omitempty"`
+	Isolated bool `json:"isolated,omitempty"`
+	// Docker says that the guest runs a Docker Engine, whose socket and whose
+	// containers' ports are to be on the host.
+	Docker    bool              `json:"docker,omitempty"`
 	Labels    map[string]string `json:"labels,omitempty"` // for people and programs; the guest does not see them
 	Lifecycle Lifecycle         `json:"lifecycle,omitzero"`
 	Restart   Restart           `json:"restart,omitzero"`

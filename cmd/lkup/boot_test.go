@@ -101,6 +101,7 @@ func TestBoot(t *testing.T) {
 			"api":         serveAPI,
 			"fileservers": fileServersRun,
 			"virtiofsd":   virtiofsdRun,
+			"dockercli":   dockerClientOf(cache),
 		}),
 		Setup: func(env *testscript.Env) error {
 			guests := guestsOf(env)
@@ -173,9 +174,17 @@ func fetch(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// answers URL PATTERN waits until a URL answers with something that matches.
-func answers(ts *testscript.TestScript, _ bool, args []string) {
+// answers URL PATTERN waits until a URL answers with something that matches;
+// with !, it demands that nothing answers.
+func answers(ts *testscript.TestScript, neg bool, args []string) {
 	client := http.Client{Timeout: 5 * time.Second}
+	if neg {
+		if response, err := client.Get(args[0]); err == nil {
+			response.Body.Close()
+			ts.Fatalf("%s answers", args[0])
+		}
+		return
+	}
 	pattern := regexp.MustCompile("(?m)" + args[1])
 	eventually(ts, args[0]+" answers", func() bool {
 		response, err := client.Get(args[0])

@@ -26,6 +26,7 @@ type devCmd struct {
 	Serve     devServeCmd     `cmd:"" help:"Serve the project, and forward its port."`
 	Test      devTestCmd      `cmd:"" help:"Test the project."`
 	Agent     devAgentCmd     `cmd:"" help:"Run a coding agent that cannot hurt this computer."`
+	Docker    devDockerCmd    `cmd:"" help:"Use the machine's Docker Engine with this computer's docker."`
 	SSHConfig devSSHConfigCmd `cmd:"" name:"ssh-config" help:"Print OpenSSH settings, for ssh -F and editors."`
 	Logs      devLogsCmd      `cmd:"" help:"Show what the machine wrote to its console."`
 	Init      devInitCmd      `cmd:"" help:"Write the devenv block that stands for this directory."`

@@ -335,15 +335,7 @@ func (s *serving) answers(ctx context.Context, port int) bool {
 	defer cancel()
 	client := http.Client{
 		Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			there, err := s.conn.DialTCP(ctx, net.JoinHostPort("localhost", strconv.Itoa(port)))
-			if err != nil {
-				return nil, err
-			}
-			conn, ok := there.(net.Conn)
-			if !ok {
-				return nil, errors.New("the way into the guest is no connection")
-			}
-			return conn, nil
+			return s.conn.Dial(ctx, "tcp", net.JoinHostPort("localhost", strconv.Itoa(port)))
 		}},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}

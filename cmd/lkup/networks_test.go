@@ -53,9 +53,10 @@ func says(ts *testscript.TestScript, _ bool, args []string) {
 	})
 }
 
-// program FILE builds the program of testdata/udp for guests.
+// program FILE [PACKAGE] builds a program for guests, that of testdata/udp by default.
 func program(ts *testscript.TestScript, _ bool, args []string) {
-	cmd := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", ts.MkAbs(args[0]), "./testdata/udp")
+	source := append(args, "./testdata/udp")[1]
+	cmd := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", ts.MkAbs(args[0]), source)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux")
 	said, err := cmd.CombinedOutput()
 	if err != nil {

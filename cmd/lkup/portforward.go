@@ -193,21 +193,34 @@ func (g *guestLine) serve(l net.Listener, guest string) {
 	}
 }
 
-// forward joins a connection with one that the guest opens. A line that is
-// broken is tried once more.
+// forward joins a connection with one that the guest opens.
 func (g *guestLine) forward(here net.Conn, guest string) error {
+	there, err := g.open(g.call.ctx, guest)
+	if err != nil {
+		return err
+	}
+	ssh.Join(here, there)
+	return nil
+}
+
+// open has the guest connect to ADDRESS:PORT, or to the path of a socket. A
+// line that is broken is tried once more.
+func (g *guestLine) open(ctx context.Context, guest string) (net.Conn, error) {
 	for try := 0; ; try++ {
 		conn, err := g.connected()
 		if err != nil {
-			return err
+			return nil, err
 		}
-		there, err := conn.DialTCP(g.call.ctx, guest)
+		network := "tcp"
+		if strings.HasPrefix(guest, "/") {
+			network = "unix"
+		}
+		there, err := conn.Dial(ctx, network, guest)
 		if err == nil {
-			ssh.Join(here, there)
-			return nil
+			return there, nil
 		}
-		if ssh.Refused(err) || try > 0 {
-			return fmt.Errorf("%s refuses %s: %w", g.reached.instance.Address, guest, err)
+		if ssh.Refused(err) || try > 0 || ctx.Err() != nil {
+			return nil, fmt.Errorf("%s refuses %s: %w", g.reached.instance.Address, guest, err)
 		}
 		g.lost(conn)
 	}

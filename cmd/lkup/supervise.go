@@ -96,7 +96,7 @@ func supervised(i state.Instance) bool {
 
 func anySupervised(known state.State) bool {
 	for _, i := range known.Instances {
-		if supervised(i) || probed(i) {
+		if supervised(i) || probed(i) || hasDocker(i) {
 			return true
 		}
 	}
@@ -169,6 +169,8 @@ func (c *superviseCmd) Run(call *call) error {
 	defer func() { _ = lock.Unlock() }() // it ends with the process
 	w := &watchman{call: call, order: o, paths: paths, lock: lock, probers: newProbers(call, paths)}
 	defer w.probers.close()
+	w.dockers = &dockers{call: call, paths: paths, say: w.say, all: map[spec.Address]*dockerKeeper{}}
+	defer w.dockers.close()
 	ticker := time.NewTicker(lookEvery)
 	defer ticker.Stop()
 	for {
@@ -196,6 +198,7 @@ type watchman struct {
 
 	supervisor supervisor.Supervisor
 	probers    *probers
+	dockers    *dockers
 	known      state.State
 	read       fs.FileInfo // the state's file when known was read
 	lastError  string
@@ -227,6 +230,7 @@ func (w *watchman) look(ctx context.Context) (more bool, err error) {
 	}
 	w.keepSwitch()
 	w.probers.follow(ctx, w.known)
+	w.dockers.follow(ctx, w.known)
 	for _, a := range w.probers.tell() {
 		w.tellHealth(a)
 	}

@@ -77,6 +77,7 @@ func Rules() []Rule {
 		{"guest/lkup-init", []string{"guest", "guest/sshd"}, []string{"hcl"}},
 		{"guest/seed", []string{"guest"}, []string{"hcl", "os", "net", "exec", "clock"}},
 		{"guest/sshd", []string{"guest"}, []string{"hcl"}},
+		{"internal/dockerapi", nil, []string{"hcl", "os", "exec", "log", "clock", "terminal"}},
 		{"internal/layout", nil, append([]string{"hcl", "io"}, pure...)},
 		{"internal/lease", []string{"internal/layout"}, []string{"hcl", "net", "exec", "terminal", "clock"}},
 		{"internal/porttest", nil, []string{"hcl", "exec", "clock"}},

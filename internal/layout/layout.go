@@ -119,6 +119,16 @@ func (s Stack) SwitchLog() string { return filepath.Join(s.Dir, "switch.log") }
 // SupervisorLog is what that process did.
 func (s Stack) SupervisorLog() string { return filepath.Join(s.Dir, "supervisor.log") }
 
+// Docker is where the socket of an instance's Docker Engine is on this host, by
+// the instance's address, which it keeps when the machine is made anew. What
+// became of its containers' ports stands in DockerPorts.
+func (s Stack) Docker(address string) string {
+	return filepath.Join(s.Run, hashOf(address)+".docker")
+}
+
+// DockerPorts lies among the sockets, as Health does.
+func (s Stack) DockerPorts(address string) string { return s.Docker(address) + ".json" }
+
 // AgentLog is what an agent of a devenv asked for.
 func (s Stack) AgentLog(agent string) string {
 	return filepath.Join(s.Dir, "agent-"+url.PathEscape(agent)+".jsonl")

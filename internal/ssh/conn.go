@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"strings"
 	"sync"
 	"time"
@@ -74,9 +75,10 @@ func (c *Conn) DialTCP(ctx context.Context, address string) (io.ReadWriteCloser,
 	return c.client.DialContext(ctx, "tcp", address)
 }
 
-// DialUnix connects to a socket of the guest.
-func (c *Conn) DialUnix(ctx context.Context, path string) (io.ReadWriteCloser, error) {
-	return c.client.DialContext(ctx, "unix", path)
+// Dial connects to an address as the guest sees it: network is tcp, or unix for
+// a socket's path. The connection knows no deadlines.
+func (c *Conn) Dial(ctx context.Context, network, address string) (net.Conn, error) {
+	return c.client.DialContext(ctx, network, address)
 }
 
 // Wake tells the guest that its memory was restored.

@@ -205,11 +205,7 @@ func TestConnectionsIntoTheGuest(t *testing.T) {
 				defer c.Close()
 				_, _ = io.Copy(c, c)
 			}()
-			dial := conn.DialTCP
-			if network == "unix" {
-				dial = conn.DialUnix
-			}
-			c, err := dial(t.Context(), echo.Addr().String())
+			c, err := conn.Dial(t.Context(), network, echo.Addr().String())
 			if err != nil {
 				t.Fatal(err)
 			}
