@@ -69,6 +69,20 @@ type Machine struct {
 	// Volumes are disks of the machine's own, in the order in which the guest
 	// sees them, behind the disks that it boots from.
 	Volumes []Volume
+	// Disc is the path of a small disk with a file system of settings, for an
+	// image that takes them so; empty if there is none. The guest cannot write
+	// to it, and sees it behind all others.
+	Disc string `json:",omitempty"`
+	// Login is who gets into the guest. Drivers have no use for it.
+	Login Login `json:",omitzero"`
+}
+
+// Login says how to get into a guest that was not given lkup's settings, or
+// takes only a part of them. Its zero value is root, with the machine's own keys.
+type Login struct {
+	User       string
+	PrivateKey string // path; empty: the machine's own
+	HostKey    string // a public key, as known_hosts has it; empty: the machine's own
 }
 
 // Boot says what the machine boots from: a kernel, or the first disk.
@@ -83,13 +97,17 @@ type Boot struct {
 	Seed    []string
 	Cmdline string
 	Disks   []Disk
-	// Firmware is UEFI, or empty for what the architecture usually has. It
-	// counts where no kernel is given.
+	// Firmware is UEFI or BIOS, or empty for what the architecture usually has.
+	// It counts where no kernel is given.
 	Firmware string `json:",omitempty"`
 }
 
-// UEFI is the firmware that starts programs from an EFI system partition.
-const UEFI = "uefi"
+// The firmwares: UEFI starts programs from an EFI system partition, BIOS what
+// lies in a disk's first sector.
+const (
+	UEFI = "uefi"
+	BIOS = "bios"
+)
 
 // CD is the format of a disk that is a CD: the guest gets a drive that it
 // cannot write to, and the machine has no layer of its own over it.

@@ -44,6 +44,11 @@ func (d *diff) attributes() {
 	scalar(d, "isolated", "Isolated", h.Isolated, w.Isolated, flagText)
 	scalar(d, "docker", "Docker", h.Docker, w.Docker, flagText)
 	scalar(d, "cmdline", "Cmdline", h.Cmdline, w.Cmdline, quoted)
+	scalar(d, "firmware", "Firmware", h.Firmware, w.Firmware, quoted)
+	d.seed(&h.Seed, &w.Seed)
+	scalar(d, "ssh.user", "SSH.User", h.SSH.User, w.SSH.User, quoted)
+	scalar(d, "ssh.private_key", "SSH.PrivateKey", h.SSH.PrivateKey, w.SSH.PrivateKey, quoted)
+	scalar(d, "ssh.host_key", "SSH.HostKey", h.SSH.HostKey, w.SSH.HostKey, quoted)
 	scalar(d, "restart", "Restart.Policy", h.Restart, w.Restart, spec.Restart.String)
 	if !slices.EqualFunc(h.Watch, w.Watch, spec.Watch.Equal) {
 		d.element("watch", watchText(h.Watch), watchText(w.Watch), d.cost("Watch.Paths"))
@@ -368,6 +373,13 @@ func (d *diff) ready(have, want *spec.Ready) {
 	scalar(d, "ready.log", "Ready.Log", have.Log, want.Log, quoted)
 	scalar(d, "ready.ssh", "Ready.SSH", have.SSH, want.SSH, flagText)
 	scalar(d, "ready.timeout", "Ready.Timeout", have.Timeout, want.Timeout, durationText)
+}
+
+func (d *diff) seed(have, want *spec.Seed) {
+	scalar(d, "seed.user", "Seed.User", have.User, want.User, quoted)
+	list(d, "seed.authorized_keys", "Seed.AuthorizedKeys", have.AuthorizedKeys, want.AuthorizedKeys, wordsText)
+	scalar(d, "seed.user_data", "Seed.UserData", have.UserData, want.UserData, longText)
+	scalar(d, "seed.metadata", "Seed.Metadata", have.Metadata, want.Metadata, longText)
 }
 
 // health is told as one where it comes or goes, and else by what differs.

@@ -17,7 +17,7 @@ import (
 // out are no attributes.
 var attributes = []struct{ field, name string }{
 	{"Name", "`hostname`"}, {"Image", "`image`: its files"}, {"Driver", "`driver`"}, {"CPUs", "`cpus`"}, {"Memory", "`memory`"},
-	{"Env", "`env`"}, {"Secrets", "`env`, of a `secret`"}, {"Cmdline", "`cmdline`"}, {"Isolated", "whether it is an agent's machine"}, {"Restart.Policy", "`restart`"}, {"Watch.Paths", "`watch`"}, {"Health.Interval", "`health`"}, {"DependsOn", "`depends_on`"}, {"Kind", "`kind`"}, {"Command", "`command`"},
+	{"Env", "`env`"}, {"Secrets", "`env`, of a `secret`"}, {"Cmdline", "`cmdline`"}, {"Firmware", "`firmware`"}, {"Seed.User", "`seed.user`"}, {"Seed.AuthorizedKeys", "`seed.authorized_keys`"}, {"Seed.UserData", "`seed.user_data`"}, {"Seed.Metadata", "`seed.metadata`"}, {"SSH.User", "`ssh`"}, {"Isolated", "whether it is an agent's machine"}, {"Restart.Policy", "`restart`"}, {"Watch.Paths", "`watch`"}, {"Health.Interval", "`health`"}, {"DependsOn", "`depends_on`"}, {"Kind", "`kind`"}, {"Command", "`command`"},
 	{"Ports.Guest", "`port`: added, taken out"}, {"Ports.Host", "`port.host`"}, {"Ports.Address", "`port.address`"}, {"Ports.Protocol", "`port.protocol`"},
 	{"Shares.Guest", "`share`: added, taken out"}, {"Shares.Host", "`share.host`"}, {"Shares.ReadOnly", "`share.read_only`"}, {"Shares.Type", "`share.type`"}, {"Shares.Protect", "`share.protect`"}, {"Shares.Project", "`share.project`"},
 	{"Mounts.Volume", "`mount`: added, taken out"}, {"Mounts.Path", "`mount.path`"}, {"Mounts.ReadOnly", "`mount.read_only`"}, {"Mounts.Size", "`volume.size`"},
@@ -32,7 +32,7 @@ var attributes = []struct{ field, name string }{
 // noAttributes are fields that no argument of a stack file has for itself, or
 // whose group has a line.
 var noAttributes = []string{
-	"Address", "Running", "Docker", "Restart.Limit", "Watch.Ignore", "Watch.Action", "Watch.Target", "Watch.Command", "Networks.Name", "Networks.Auto", "Ports.Auto", "Shares.AllowSensitive", "Shares.Why", "Conditions", "Health.TCP", "Health.HTTP", "Health.Exec", "Health.Timeout", "Health.StartPeriod", "Health.Retries", "Ready.HTTP", "Ready.Exec", "Ready.Log", "Ready.SSH", "Unknown", "Sensitive", "Origins",
+	"Address", "Running", "Docker", "Restart.Limit", "Watch.Ignore", "Watch.Action", "Watch.Target", "Watch.Command", "Networks.Name", "Networks.Auto", "Ports.Auto", "Shares.AllowSensitive", "Shares.Why", "Conditions", "Health.TCP", "Health.HTTP", "Health.Exec", "Health.Timeout", "Health.StartPeriod", "Health.Retries", "SSH.PrivateKey", "SSH.HostKey", "Ready.HTTP", "Ready.Exec", "Ready.Log", "Ready.SSH", "Unknown", "Sensitive", "Origins",
 }
 
 // TestTheDocumentationSaysWhatChangesCost keeps the table in docs/plans.md.

@@ -40,6 +40,16 @@ var costs = map[string]Cost{
 	"Cmdline":   {Effect: EffectRestart},
 	"Isolated":  {Effect: EffectRestart},
 	"DependsOn": {Effect: EffectNone},
+	"Firmware":  {Effect: EffectRestart},
+	// cloud-init does most of its work once in a machine's life.
+	"Seed.User":           {Effect: EffectReplace, Loses: true},
+	"Seed.AuthorizedKeys": {Effect: EffectReplace, Loses: true},
+	"Seed.UserData":       {Effect: EffectReplace, Loses: true},
+	"Seed.Metadata":       {Effect: EffectRestart},
+	// The machine is proved again.
+	"SSH.User":       {Effect: EffectLive},
+	"SSH.PrivateKey": {Effect: EffectLive},
+	"SSH.HostKey":    {Effect: EffectLive},
 	// What a task runs is what it is made from: it is run again.
 	"Kind":       {Effect: EffectRestart},
 	"Command":    {Effect: EffectRestart},

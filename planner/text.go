@@ -1,6 +1,8 @@
 package planner
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -26,6 +28,15 @@ func quoted(s string) string {
 		return ""
 	}
 	return strconv.Quote(s)
+}
+
+// longText tells a text of many lines by its length and a part of its digest.
+func longText(s string) string {
+	if s == "" {
+		return ""
+	}
+	sum := sha256.Sum256([]byte(s))
+	return strconv.Itoa(len(s)) + " bytes (" + hex.EncodeToString(sum[:4]) + ")"
 }
 
 func numberText(n int) string {

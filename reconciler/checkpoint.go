@@ -153,7 +153,7 @@ func (r *Reconciler) Save(ctx context.Context, s Saving) (c state.Checkpoint, er
 // flush has guests write their caches to disk whose memory is left out.
 func (r *Reconciler) flush(ctx context.Context, all []*saved) error {
 	for _, m := range all {
-		if m.status.State != drivers.Running || m.record.Memory || !m.instance.Guest || r.Access == nil {
+		if m.status.State != drivers.Running || m.record.Memory || !m.instance.Enterable() || r.Access == nil {
 			continue
 		}
 		conn, err := r.reach(ctx, m.machine)
@@ -241,7 +241,7 @@ func (r *Reconciler) copyMachine(ctx context.Context, m *saved, dir string) erro
 		}
 	}
 	names := m.driver.(drivers.Snapshotter).Files(m.machine)
-	if m.instance.Guest && r.Access != nil {
+	if m.instance.Enterable() && r.Access != nil {
 		names = append(names, r.Access.Files()...)
 	}
 	for _, name := range names {

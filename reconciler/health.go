@@ -22,7 +22,7 @@ type Prober struct {
 
 // NewProber makes the prober of an instance; it must be closed.
 func NewProber(access Access, driver drivers.Driver, i state.Instance, m drivers.Machine) *Prober {
-	return &Prober{access: access, driver: driver, machine: m, probes: healthProbes(i.Applied, i.Guest)}
+	return &Prober{access: access, driver: driver, machine: m, probes: healthProbes(i.Applied, i.Enterable())}
 }
 
 // healthProbes are those of the health block, or of the ready block if it has

@@ -35,7 +35,31 @@ func Machine(i state.Instance, paths layout.Stack, project string) drivers.Machi
 		Ports:    machinePorts(vm, i.SSHPort),
 		Shares:   machineShares(vm, project),
 		Volumes:  machineVolumes(i, paths),
+		Disc:     machineDisc(vm, paths.Instance(i.ID)),
+		Login:    machineLogin(vm, project),
 	}
+}
+
+// discFile is the disk with a seed, in an instance's directory.
+const discFile = "seed.iso"
+
+func machineDisc(vm spec.VM, dir string) string {
+	if vm.Seed.IsZero() {
+		return ""
+	}
+	return filepath.Join(dir, discFile)
+}
+
+// machineLogin is who gets into the guest, and how.
+func machineLogin(vm spec.VM, project string) drivers.Login {
+	if vm.SSH == (spec.Login{}) {
+		return drivers.Login{User: vm.Seed.User}
+	}
+	key := vm.SSH.PrivateKey
+	if !filepath.IsAbs(key) {
+		key = filepath.Join(project, key)
+	}
+	return drivers.Login{User: vm.SSH.User, PrivateKey: key, HostKey: vm.SSH.HostKey}
 }
 
 // serialLength is how much of a disk's serial number a virtio disk tells.

@@ -46,9 +46,9 @@ func checkProbes(r spec.Ready, guest bool) error {
 	}
 	switch {
 	case r.SSH:
-		return errors.New("ready.ssh needs an image that runs lkup's init; use ready.log or ready.http")
+		return errors.New("ready.ssh needs a way in: an image that runs lkup's init, or a seed or ssh block; or use ready.log or ready.http")
 	case len(r.Exec) > 0:
-		return errors.New("ready.exec needs an image that runs lkup's init; use ready.log or ready.http")
+		return errors.New("ready.exec needs a way in: an image that runs lkup's init, or a seed or ssh block; or use ready.log or ready.http")
 	}
 	return nil
 }
@@ -73,7 +73,10 @@ func probesOf(vm spec.VM, guest bool) []*probe {
 	if r.SSH || len(all) == 0 && guest {
 		all = append(all, &probe{name: sshProbe, ssh: true, try: func(context.Context, Guest) error { return nil }})
 	}
-	if guest && slices.ContainsFunc(vm.Mounts, func(m spec.Mount) bool { return m.Path != "" }) {
+	switch places := mountPlaces(vm); {
+	case vm.Seed.Cloud() && len(places) > 0:
+		all = append(all, mountsProbe(places))
+	case guest && slices.ContainsFunc(vm.Mounts, func(m spec.Mount) bool { return m.Path != "" }):
 		all = append(all, volumesProbe())
 	}
 	for _, p := range all {
@@ -226,6 +229,47 @@ func execProbe(command []string) *probe {
 		}
 		if status != 0 {
 			return fmt.Errorf("exit status %d: %s", status, strings.TrimSpace(string(output)))
+		}
+		return nil
+	}}
+}
+
+// mountPlaces are where the guest shall mount something.
+func mountPlaces(vm spec.VM) []string {
+	var all []string
+	for _, m := range vm.Mounts {
+		if m.Path != "" {
+			all = append(all, m.Path)
+		}
+	}
+	for _, s := range vm.Shares {
+		if s.Way() != spec.ShareSync {
+			all = append(all, s.Guest)
+		}
+	}
+	return all
+}
+
+// mountsProbe looks for mounts in the guest's own list of them.
+func mountsProbe(places []string) *probe {
+	return &probe{name: "mounts", ssh: true, try: func(ctx context.Context, conn Guest) error {
+		status, output, err := conn.Run(ctx, []string{"cat", "/proc/mounts"})
+		if err != nil {
+			return err
+		}
+		if status != 0 {
+			return fmt.Errorf("cat /proc/mounts: exit status %d", status)
+		}
+		there := map[string]bool{}
+		for line := range strings.Lines(string(output)) {
+			if fields := strings.Fields(line); len(fields) > 1 {
+				there[strings.ReplaceAll(fields[1], `\040`, " ")] = true
+			}
+		}
+		for _, place := range places {
+			if !there[place] {
+				return fmt.Errorf("nothing is mounted at %s; /var/log/cloud-init.log in the guest says why", place)
+			}
 		}
 		return nil
 	}}

@@ -48,7 +48,7 @@ func newWait(u *unit, driver drivers.Driver, i state.Instance, m drivers.Machine
 	return &wait{
 		unit: u, driver: driver, instance: i, machine: m,
 		console: newConsole(m.Dir),
-		probes:  probesOf(i.Applied, i.Guest),
+		probes:  probesOf(i.Applied, i.Enterable()),
 		copied:  len(copiedShares(i.Applied)) == 0,
 	}
 }
@@ -147,7 +147,7 @@ func (w *wait) hear(line string) {
 	if service, reason, failed := guest.ParseFailure(line); failed && w.instance.Guest && w.failed == nil {
 		w.failed = fmt.Errorf("service %s cannot run: %s", service, reason)
 	}
-	if volume, reason, failed := guest.ParseUnmounted(line); failed && w.instance.Guest {
+	if volume, reason, failed := guest.ParseUnmounted(line); failed && (w.instance.Guest || w.instance.Applied.Seed.Cloud()) {
 		w.unmounted = fmt.Errorf("volume %s is not mounted: %s", volume, reason)
 	}
 	for _, p := range w.probes {

@@ -1,6 +1,7 @@
 package reconciler
 
 import (
+	"cmp"
 	"context"
 	"encoding/hex"
 	"errors"
@@ -229,18 +230,21 @@ func (u *unit) settle(ctx context.Context, i *state.Instance) error {
 	if artifact.Arch != "" {
 		i.Arch = artifact.Arch
 	}
-	if _, forwarded := forwardedSSH(i.Applied); i.Guest && i.SSHPort == 0 && !forwarded {
+	if err := checkSettings(*i); err != nil {
+		return err
+	}
+	if _, forwarded := forwardedSSH(i.Applied); i.Enterable() && i.SSHPort == 0 && !forwarded {
 		if i.SSHPort, err = u.sshPort(ctx); err != nil {
 			return err
 		}
 	}
-	if err := checkProbes(i.Applied.Ready, i.Guest); err != nil {
+	if err := checkProbes(i.Applied.Ready, i.Enterable()); err != nil {
 		return err
 	}
 	if err := checkMounts(i.Applied, i.Guest); err != nil {
 		return err
 	}
-	if err := checkHealth(i.Applied.Health, i.Guest); err != nil {
+	if err := checkHealth(i.Applied.Health, i.Enterable()); err != nil {
 		return err
 	}
 	if err := u.volumes(i); err != nil {
@@ -257,7 +261,7 @@ func boot(a sources.Artifact, vm spec.VM) drivers.Boot {
 	}
 	if a.Disk != "" {
 		b.Disks = []drivers.Disk{{Path: a.Disk, Format: a.DiskFormat}}
-		b.Firmware = a.Firmware
+		b.Firmware = cmp.Or(vm.Firmware, a.Firmware)
 	}
 	return b
 }
@@ -311,12 +315,14 @@ func (u *unit) create(ctx context.Context, driver drivers.Driver, i *state.Insta
 
 // start hands the machine to its driver, with its keys and settings.
 func (u *unit) start(ctx context.Context, driver drivers.Driver, i state.Instance, m *drivers.Machine, now drivers.State) error {
-	if i.Guest {
+	if i.Enterable() || m.Disc != "" {
 		seed, err := u.Access.Prepare(ctx, *m, i.Applied)
 		if err != nil {
 			return err
 		}
-		m.Boot.Seed = seed
+		if i.Guest {
+			m.Boot.Seed = seed
+		}
 		defer func() {
 			for _, path := range seed {
 				_ = os.Remove(path) // the guest has its secrets; what stays is gone with the next boot of the host

@@ -114,6 +114,30 @@ func (r *Reconciler) newVolume(wanted spec.Volume) (state.Volume, error) {
 	return state.Volume{Address: wanted.Address, ID: id, Name: wanted.Name, Format: wanted.Format, CreatedAt: r.Now().UTC()}, nil
 }
 
+// checkSettings refuses settings that the image cannot be told, as it shows
+// only once it is here.
+func checkSettings(i state.Instance) error {
+	vm := i.Applied
+	switch {
+	case i.Guest && vm.Seed.Cloud():
+		return fmt.Errorf("its image runs lkup's init, which has no use for a seed; take the seed block out%s", written(vm, "seed"))
+	case i.Guest && vm.SSH.User != "":
+		return fmt.Errorf("its image runs lkup's init, which takes a key of lkup's; take the ssh block out%s", written(vm, "ssh"))
+	case len(i.Boot.Disks) == 0 && vm.Firmware != "":
+		return fmt.Errorf("its image has a kernel, which is started without firmware; take \"firmware\" out%s", written(vm, "firmware"))
+	}
+	return nil
+}
+
+// written is where an attribute stands, to follow a sentence. A saved plan does
+// not know.
+func written(vm spec.VM, attribute string) string {
+	if at := vm.Origin(attribute).String(); at != "" {
+		return " (" + at + ")"
+	}
+	return ""
+}
+
 // checkMounts refuses mounts that the image cannot make.
 func checkMounts(vm spec.VM, guest bool) error {
 	for _, s := range vm.Shares {
@@ -122,8 +146,8 @@ func checkMounts(vm spec.VM, guest bool) error {
 		}
 	}
 	for _, m := range vm.Mounts {
-		if m.Path != "" && !guest {
-			return fmt.Errorf("mount.path of %s needs an image that runs lkup's init; take it out, and have the guest mount the disk, which it finds by its serial number", m.Volume)
+		if m.Path != "" && !guest && !vm.Seed.Cloud() {
+			return fmt.Errorf("mount.path of %s needs an image that runs lkup's init, or cloud-init, for which write: seed {}; or take it out, and have the guest mount the disk, which it finds by its serial number", m.Volume)
 		}
 	}
 	return nil

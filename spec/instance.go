@@ -54,6 +54,9 @@ func (i *instance) evaluate() {
 	i.cmdline()
 	i.env()
 	i.labels()
+	i.firmware()
+	i.blocks("seed", i.seed)
+	i.blocks("ssh", i.login)
 	i.blocks("port", i.port)
 	i.blocks("share", i.share)
 	i.blocks("mount", i.mount)
@@ -64,6 +67,7 @@ func (i *instance) evaluate() {
 	i.blocks("watch", i.watch)
 	i.blocks("health", i.health)
 	i.checkTask()
+	i.checkSeed()
 	i.devenv()
 	i.sort()
 }

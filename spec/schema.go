@@ -140,20 +140,45 @@ var dynamicSchema = &schema{
 	optional: []string{"iterator"},
 }
 
+var seedSchema = &schema{
+	kind:     "seed",
+	optional: []string{"user", "authorized_keys", "user_data", "metadata"},
+	once:     true,
+	habits: map[string]string{
+		"username": "user", "keys": "authorized_keys", "ssh_keys": "authorized_keys", "ssh_authorized_keys": "authorized_keys",
+		"userdata": "user_data", "user-data": "user_data", "cloud_config": "user_data", "cloud_init": "user_data", "data": "metadata",
+	},
+}
+
+// loginSchema is the way into an image that takes no key of lkup's.
+var loginSchema = &schema{
+	kind: "ssh",
+	required: map[string]string{
+		"user":        `user = "root"`,
+		"private_key": `private_key = "keys/id_ed25519"`,
+		"host_key":    `host_key = "ssh-ed25519 AAAA..."`,
+	},
+	once: true,
+	habits: map[string]string{
+		"username": "user", "key": "private_key", "identity_file": "private_key", "identity": "private_key", "hostkey": "host_key", "known_hosts": "host_key",
+	},
+}
+
 var vmSchema = &schema{
 	kind:     "vm",
 	labelled: true,
 	required: map[string]string{"image": "image = template.NAME, image = image.NAME, or image = \"builtin:minimal\""},
 	optional: []string{
-		"for_each", "count", "driver", "cpus", "memory", "running", "env", "cmdline", "depends_on", "hostname", "labels", "restart", "networks", "kind", "command",
+		"for_each", "count", "driver", "cpus", "memory", "running", "env", "cmdline", "depends_on", "hostname", "labels", "restart", "networks", "kind", "command", "firmware",
 	},
-	blocks: []*schema{portSchema, shareSchema, mountSchema, nicSchema, readySchema, healthSchema, lifecycleSchema, watchSchema, dynamicSchema},
+	blocks: []*schema{portSchema, shareSchema, mountSchema, nicSchema, seedSchema, loginSchema, readySchema, healthSchema, lifecycleSchema, watchSchema, dynamicSchema},
 	habits: map[string]string{
 		"environment": "env", "ram": "memory", "mem": "memory", "cores": "cpus", "vcpus": "cpus", "cpu": "cpus",
 		"name": "hostname", "ports": "port", "forward": "port", "volumes": "mount", "mounts": "mount", "disk": "mount", "volume": "mount",
 		"shares": "share", "label": "labels", "tags": "labels", "metadata": "labels", "healthcheck": "health", "probe": "ready", "entrypoint": "command", "type": "kind", "kernel_params": "cmdline",
 		"append": "cmdline", "template": "image", "source": "image", "enabled": "running", "started": "running",
 		"replicas": "count", "hypervisor": "driver", "restart_policy": "restart", "nic": "network", "interface": "network", "network_interface": "network", "nics": "networks",
+		"cloud_init": "seed", "cloudinit": "seed", "cidata": "seed", "user_data": "seed", "connection": "ssh", "login": "ssh", "bios": "firmware", "uefi": "firmware", "boot": "firmware",
 	},
 }
 

@@ -71,6 +71,7 @@ var arguments = map[string]map[string]about{
 		"labels":     {"map", "For people and programs; the guest does not see them."},
 		"kind":       {"text", "\"task\": it runs to an exit status, once, and is run again when something changes that it is made from."},
 		"command":    {"list", "Of a task: what it runs."},
+		"firmware":   {"text", "What starts its disk: \"uefi\" or \"bios\". Default: seen in the disk."},
 		"networks":   {"list", "The networks that it is in: [\"${network.lan}\"]. The first leads out. Default: none, and the driver's own."},
 		"restart":    {"text", "What becomes of it when it ends by itself: \"no\" (the default), \"on-failure\" or \"always\", with a number of restarts in a row as in \"always:3\"."},
 	},
@@ -132,6 +133,17 @@ var arguments = map[string]map[string]about{
 		"volume":    {"text", "A volume: \"${volume.data}\"."},
 		"path":      {"text", "Where the guest mounts it. Default: nowhere, and it is a plain disk."},
 		"read_only": {"flag", "Whether the guest may only read. Default: false."},
+	},
+	"seed": {
+		"user":            {"text", "Who cloud-init makes, with lkup's key and the right to become root. Default: lkup."},
+		"authorized_keys": {"list", "Further public keys that may log in."},
+		"user_data":       {"text", "Cloud-init's user-data, joined with lkup's own: a #cloud-config, or a script."},
+		"metadata":        {"any", "In the place of the others: what LinuxKit's metadata package is told, folders and the files in them."},
+	},
+	"ssh": {
+		"user":        {"text", "Who logs in."},
+		"private_key": {"text", "The file of the private key, relative to the project, or absolute."},
+		"host_key":    {"text", "The guest's public host key: \"ssh-ed25519 AAAA...\"."},
 	},
 	"ready": {
 		"tcp":     {"number", "A port of the guest that must accept connections."},

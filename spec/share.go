@@ -52,6 +52,7 @@ func (i *instance) share(b *block) {
 		return
 	}
 	i.vm.Origins[attribute] = position(b.at)
+	i.checkSeededShare(b, s)
 	for _, other := range i.vm.Shares {
 		if other.Guest == s.Guest {
 			i.failed = true

@@ -161,8 +161,11 @@ type VM struct {
 	Ports     []Port            `json:"ports,omitempty"`   // sorted by Guest, Protocol
 	Shares    []Share           `json:"shares,omitempty"`  // sorted by Guest
 	Env       map[string]string `json:"env,omitempty"`
-	Secrets   map[string]Secret `json:"secrets,omitempty"`    // of Env, but kept nowhere
-	Cmdline   string            `json:"cmdline,omitempty"`    // added to the image's own
+	Secrets   map[string]Secret `json:"secrets,omitempty"`  // of Env, but kept nowhere
+	Cmdline   string            `json:"cmdline,omitempty"`  // added to the image's own
+	Firmware  string            `json:"firmware,omitempty"` // FirmwareUEFI or FirmwareBIOS; empty: as the disk's header says
+	Seed      Seed              `json:"seed,omitzero"`
+	SSH       Login             `json:"ssh,omitzero"`
 	DependsOn []Address         `json:"depends_on,omitempty"` // VMs, explicit or referred to; sorted
 	// Conditions says of those of DependsOn that need not be ready what they
 	// must be: ConditionStarted. A task is ready when it has completed.
@@ -191,7 +194,7 @@ type VM struct {
 	Sensitive []string `json:"sensitive,omitempty"`
 	// Origins says where each attribute was written. Keys are attribute
 	// paths: "memory", "env.DB_HOST", "port[80]", "port[53/udp]",
-	// "share[/srv/www]", "mount[volume.data]", "network[network.lan]", "labels.tier", "ready.timeout" and "ready" (its block), "health.tcp" and "health", "watch" (all of its blocks), "name" (for
+	// "share[/srv/www]", "mount[volume.data]", "network[network.lan]", "labels.tier", "seed.user" and "seed" (its block), "ssh.user" and "ssh", "ready.timeout" and "ready" (its block), "health.tcp" and "health", "watch" (all of its blocks), "name" (for
 	// hostname), and "" for the vm block. An attribute left at its default has
 	// no entry; Origin falls back to the block's.
 	Origins map[string]Pos `json:"-"`

@@ -44,8 +44,17 @@ func (p *project) checkDrivers(host Host) error {
 	return nil
 }
 
-// checkShares refuses directories that are not there, or not for guests.
-func (p *project) checkShares(host Host) error {
+// checkFiles refuses directories and keys that are not there, or not for this
+// use.
+func (p *project) checkFiles(host Host) error {
+	if diags := append(p.checkShares(host), p.checkLogins()...); diags.HasErrors() {
+		return &invalidStack{diags: diags, files: p.sources}
+	}
+	return nil
+}
+
+// checkShares finds directories that are not there, or not for guests.
+func (p *project) checkShares(host Host) hcl.Diagnostics {
 	var diags hcl.Diagnostics
 	for _, address := range p.stack.Addresses() {
 		vm := p.stack.VMs[address]
@@ -63,10 +72,7 @@ func (p *project) checkShares(host Host) error {
 			}
 		}
 	}
-	if diags.HasErrors() {
-		return &invalidStack{diags: diags, files: p.sources}
-	}
-	return nil
+	return diags
 }
 
 // checkTemplates reads the templates of the stack's machines. It warns of

@@ -92,8 +92,8 @@ func (c *devSSHConfigCmd) Run(call *call) error {
 	if err != nil {
 		return err
 	}
-	if !r.instance.Guest {
-		return fmt.Errorf("%s runs an image without lkup's init, which takes no key", w.env.Address)
+	if !r.instance.Enterable() {
+		return fmt.Errorf("%s runs an image that takes no key of lkup's", w.env.Address)
 	}
 	stanza, err := ssh.Config(r.machine, r.instance.Applied.Name)
 	if err != nil {

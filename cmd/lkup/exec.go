@@ -146,8 +146,8 @@ func session(call *call, r reached, command []string, tty bool) error {
 // cannot be there.
 func dial(call *call, r reached) (*ssh.Conn, error) {
 	address := r.instance.Address
-	if !r.instance.Guest {
-		return nil, fmt.Errorf("%s runs an image without lkup's init, which takes no key; try: lkup console %s", address, r.instance.Applied.Name)
+	if !r.instance.Enterable() {
+		return nil, fmt.Errorf("%s runs an image that takes no key of lkup's; write a seed or an ssh block in its vm, or try: lkup console %s", address, r.instance.Applied.Name)
 	}
 	status, err := r.driver.Status(call.ctx, r.machine)
 	if err != nil {
@@ -217,7 +217,7 @@ func (c *sshConfigCmd) Run(call *call) error {
 	}
 	printed := false
 	for _, r := range machines {
-		if !r.instance.Guest {
+		if !r.instance.Enterable() {
 			continue
 		}
 		stanza, err := ssh.Config(r.machine, r.instance.Applied.Name)

@@ -157,7 +157,7 @@ func (d decider) run(ctx context.Context) (*decision, error) {
 		return nil, err
 	}
 	if !d.choice.Destroy && !d.choice.RefreshOnly {
-		if err := p.checkShares(d.host); err != nil {
+		if err := p.checkFiles(d.host); err != nil {
 			return nil, err
 		}
 		warnings, _ := p.checkTemplates(d.host) // mistakes are found again when the images are resolved

@@ -28,7 +28,7 @@ func (c *validateCmd) Run(call *call) error {
 	if err := p.checkDrivers(call.Host); err != nil {
 		return err
 	}
-	if err := p.checkShares(call.Host); err != nil {
+	if err := p.checkFiles(call.Host); err != nil {
 		return err
 	}
 	warnings, err := p.checkTemplates(call.Host)

@@ -30,6 +30,12 @@ func (d *Driver) Check(vm spec.VM) []drivers.Problem {
 	if vm.Isolated {
 		add("", "Hyperkit cannot shut a machine off, as an agent's is", otherDriver)
 	}
+	if !vm.Seed.IsZero() {
+		add("seed", "Hyperkit has no disk for a seed", otherDriver)
+	}
+	if vm.Firmware == spec.FirmwareBIOS {
+		add("firmware", "Hyperkit has no BIOS", otherDriver)
+	}
 	for _, s := range vm.Shares {
 		if s.Type != spec.ShareSync {
 			add(s.Attribute(), "Hyperkit has no shares but copies", `Write type = "sync", or driver = "qemu".`)

@@ -69,6 +69,7 @@ func args(m drivers.Machine, h host) []string {
 	)
 	a = append(a, networkArgs(m)...)
 	a = append(a, volumeArgs(m.Volumes)...)
+	a = append(a, discArgs(m)...)
 	a = append(a, shareArgs(m, h)...)
 	if h.incoming > 0 {
 		a = append(a, "-S", "-incoming", "fd:"+strconv.Itoa(h.incoming))

@@ -68,6 +68,11 @@ func TestArguments(t *testing.T) {
 		}), linux},
 		"amd64-woken": {small(nil), woken},
 		"amd64-disks": {small(onDisks), linux},
+		"amd64-disc": {small(func(m *drivers.Machine) {
+			onDisks(m)
+			m.Volumes = []drivers.Volume{{Name: "data", Path: "/state/data/disk.raw", Format: "raw", Size: 64, Guest: "/data"}}
+			m.Disc = "/state/we,b/seed.iso"
+		}), linux},
 		"amd64-cd": {small(func(m *drivers.Machine) {
 			m.Boot = drivers.Boot{Disks: []drivers.Disk{{Path: "/store/in, stall", Format: drivers.CD}, {Path: "/d", Format: "raw"}}}
 		}), linux},

@@ -48,7 +48,7 @@ func (d *Driver) Check(vm spec.VM) []drivers.Problem {
 			Hint:      "Share a directory that contains several of them.",
 		})
 	}
-	return append(problems, d.checkVirtiofs(vm)...)
+	return append(append(problems, d.checkVirtiofs(vm)...), checkFirmware(vm)...)
 }
 
 // ShareWay is 9p, which every QEMU has and no other program takes part in.
@@ -57,6 +57,19 @@ func (d *Driver) ShareWay(s spec.Share) (way, why string) {
 		return spec.Share9P, "lkup serves it, for the sake of what is protected"
 	}
 	return spec.Share9P, ""
+}
+
+// checkFirmware finds firmware that is asked for and not there. What a disk's
+// header asks for is seen when it is started.
+func checkFirmware(vm spec.VM) []drivers.Problem {
+	_, found := firmware(runtime.GOARCH)
+	switch {
+	case vm.Firmware == spec.FirmwareUEFI && !found:
+		return []drivers.Problem{{Attribute: "firmware", Summary: "No UEFI firmware is installed", Hint: "Type: " + firmwareHint(runtime.GOARCH)}}
+	case vm.Firmware == spec.FirmwareBIOS && runtime.GOARCH == arm64:
+		return []drivers.Problem{{Attribute: "firmware", Summary: "Machines of this computer have no BIOS", Hint: "They start by UEFI, as all arm64 machines do. Take it out."}}
+	}
+	return nil
 }
 
 // Diagnose looks for QEMU's programs and the accelerator.

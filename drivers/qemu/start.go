@@ -86,7 +86,7 @@ func check(m drivers.Machine) error {
 	if path := consolePath(m); len(path) > maxSocketPath {
 		return fmt.Errorf("the path %s is too long for a socket (%d bytes of at most %d); set LKUP_RUNTIME_DIR to a shorter directory", path, len(path), maxSocketPath)
 	}
-	for what, paths := range map[string][]string{"kernel": {m.Boot.Kernel}, "initrd": slices.Concat(m.Boot.Initrds, m.Boot.Seed), "disk": disks(m)} {
+	for what, paths := range map[string][]string{"kernel": {m.Boot.Kernel}, "initrd": slices.Concat(m.Boot.Initrds, m.Boot.Seed), "disk": disks(m), "disk with its settings": {m.Disc}} {
 		for _, path := range paths {
 			if path == "" {
 				continue
@@ -162,9 +162,16 @@ func firmware(arch string) (path string, found bool) {
 
 func noFirmware(arch string) error {
 	if arch == arm64 {
-		return errors.New("no UEFI firmware is installed, which an arm64 disk boots by; type: " + installHint("qemu-efi-aarch64"))
+		return errors.New("no UEFI firmware is installed, which an arm64 disk boots by; type: " + firmwareHint(arch))
 	}
-	return errors.New("no UEFI firmware is installed, which this disk boots by; type: sudo apt-get install ovmf, or use a disk for a BIOS")
+	return errors.New("no UEFI firmware is installed, which this disk boots by; type: " + firmwareHint(arch) + ", or use a disk for a BIOS")
+}
+
+func firmwareHint(arch string) string {
+	if arch == arm64 {
+		return installHint("qemu-efi-aarch64")
+	}
+	return "sudo apt-get install ovmf"
 }
 
 // program finds a program, or says how to install it.

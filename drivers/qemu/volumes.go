@@ -30,6 +30,16 @@ func volumeArgs(volumes []drivers.Volume) []string {
 	return a
 }
 
+// discArgs attach the disk with the guest's settings, behind those that it may
+// know by their places.
+func discArgs(m drivers.Machine) []string {
+	if m.Disc == "" {
+		return nil
+	}
+	disk := node{Driver: "raw", Name: "disc", ReadOnly: true, File: &node{Driver: "file", Filename: m.Disc, ReadOnly: true}}
+	return []string{"-blockdev", encode(disk), "-device", "virtio-blk-pci,drive=disc,serial=lkup-settings"}
+}
+
 // volume makes a volume's file, or makes it larger.
 func (d *Driver) volume(ctx context.Context, v drivers.Volume) error {
 	size, err := virtualSize(drivers.Disk{Path: v.Path, Format: v.Format})

@@ -41,11 +41,27 @@ type Access struct {
 
 var _ reconciler.Access = Access{}
 
-// Prepare makes the VM's keys once, and writes its settings for the start that
-// follows.
+// Prepare makes the VM's keys once, unless the user has named others, and
+// writes its settings for the start that follows.
 func (a Access) Prepare(_ context.Context, m drivers.Machine, vm spec.VM) ([]string, error) {
-	k, err := makeKeys(m.Dir, a.Rand)
+	var k keys
+	if m.Login.PrivateKey == "" {
+		var err error
+		if k, err = makeKeys(m.Dir, a.Rand); err != nil {
+			return nil, err
+		}
+	}
+	if m.Disc != "" {
+		if err := a.writeDisc(m, vm, k); err != nil {
+			return nil, err
+		}
+	}
+	l, err := loginOf(m)
 	if err != nil {
+		return nil, err
+	}
+	known := hostAlias(m) + " " + keyLine(l.host) + "\n"
+	if err := state.WriteFile(filepath.Join(m.Dir, knownHosts), []byte(known), 0o600); err != nil || vm.Seed.Cloud() || m.Login.PrivateKey != "" {
 		return nil, err
 	}
 	archive, err := seed.Archive(a.settings(m, vm, k))
@@ -58,8 +74,7 @@ func (a Access) Prepare(_ context.Context, m drivers.Machine, vm spec.VM) ([]str
 	if err := state.WriteFile(path, archive, 0o600); err != nil {
 		return nil, err
 	}
-	known := hostAlias(m) + " " + publicLine(k.host) + "\n"
-	return []string{path}, state.WriteFile(filepath.Join(m.Dir, knownHosts), []byte(known), 0o600)
+	return []string{path}, nil
 }
 
 // environment is what the guest's programs see: env, and the secrets among it.
@@ -102,7 +117,7 @@ func (a Access) settings(m drivers.Machine, vm spec.VM, k keys) guest.Config {
 }
 
 // Files are those by which the guest is reached and known.
-func (Access) Files() []string { return []string{hostKeyFile, clientKeyFile, knownHosts} }
+func (Access) Files() []string { return []string{hostKeyFile, clientKeyFile, knownHosts, discFile} }
 
 // setNetworks gives the guest its addresses, and says who tells it names.
 func setNetworks(c *guest.Config, m drivers.Machine) {
@@ -137,7 +152,7 @@ func (a Access) Dial(ctx context.Context, m drivers.Machine) (reconciler.Guest, 
 // Connect opens one connection to a guest that Prepare has given its keys. It
 // tries once, and gives up when ctx ends.
 func Connect(ctx context.Context, m drivers.Machine) (*Conn, error) {
-	k, err := readKeys(m.Dir)
+	l, err := loginOf(m)
 	if err != nil {
 		return nil, err
 	}
@@ -152,7 +167,7 @@ func Connect(ctx context.Context, m drivers.Machine) (*Conn, error) {
 	}
 	// The handshake knows no context, so its end closes the connection.
 	stop := context.AfterFunc(ctx, func() { _ = raw.Close() })
-	client, err := handshake(raw, k)
+	client, err := handshake(raw, l)
 	if !stop() && err == nil {
 		err = errors.Join(ctx.Err(), client.Close())
 	}
@@ -163,15 +178,8 @@ func Connect(ctx context.Context, m drivers.Machine) (*Conn, error) {
 	return &Conn{client: client}, nil
 }
 
-func handshake(raw net.Conn, k keys) (*ssh.Client, error) {
-	conn, channels, requests, err := ssh.NewClientConn(raw, "", &ssh.ClientConfig{
-		User:              "root",
-		Auth:              []ssh.AuthMethod{ssh.PublicKeys(k.client)},
-		HostKeyCallback:   ssh.FixedHostKey(k.host.PublicKey()),
-		HostKeyAlgorithms: []string{ssh.KeyAlgoED25519},
-		// The cheapest key exchange: an emulated guest does it in software.
-		Config: ssh.Config{KeyExchanges: []string{ssh.KeyExchangeCurve25519}},
-	})
+func handshake(raw net.Conn, l login) (*ssh.Client, error) {
+	conn, channels, requests, err := ssh.NewClientConn(raw, "", l.config())
 	if err != nil {
 		return nil, err
 	}
@@ -206,10 +214,14 @@ func Config(m drivers.Machine, alias string) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	l, err := loginOf(m)
+	if err != nil {
+		return "", err
+	}
 	return fmt.Sprintf(`Host %s
   HostName %s
   Port %s
-  User root
+  User %s
   IdentityFile %q
   IdentitiesOnly yes
   UserKnownHostsFile %q
@@ -217,5 +229,5 @@ func Config(m drivers.Machine, alias string) (string, error) {
   HostKeyAlias %s
   StrictHostKeyChecking yes
 
-`, alias, host, port, filepath.Join(m.Dir, clientKeyFile), filepath.Join(m.Dir, knownHosts), hostAlias(m)), nil
+`, alias, host, port, l.user, l.clientPath, filepath.Join(m.Dir, knownHosts), hostAlias(m)), nil
 }

@@ -26,6 +26,7 @@ const (
 	clientKeyFile = "id_ed25519"
 	knownHosts    = "known_hosts"
 	seedFile      = "seed.cpio"
+	discFile      = "seed.iso"
 )
 
 // keys are an instance's.
@@ -83,8 +84,10 @@ func readKey(path string) (ssh.Signer, []byte, error) {
 }
 
 // publicLine is a key as authorized_keys and known_hosts have it.
-func publicLine(s ssh.Signer) string {
-	return strings.TrimSpace(string(ssh.MarshalAuthorizedKey(s.PublicKey())))
+func publicLine(s ssh.Signer) string { return keyLine(s.PublicKey()) }
+
+func keyLine(key ssh.PublicKey) string {
+	return strings.TrimSpace(string(ssh.MarshalAuthorizedKey(key)))
 }
 
 // hostAlias is the name under which known_hosts has an instance. Ports change;

@@ -112,6 +112,12 @@ type Instance struct {
 	AppliedAt time.Time `json:"applied_at"`
 }
 
+// Enterable reports whether lkup gets into the guest by SSH: with its own keys,
+// which its init or cloud-init takes, or with those that the user names.
+func (i Instance) Enterable() bool {
+	return i.Guest || i.Applied.Seed.Cloud() || i.Applied.SSH.User != ""
+}
+
 // Exit is how a task ended.
 type Exit struct {
 	Status int       `json:"status"`

@@ -224,6 +224,7 @@ func (c *config) vm(v spec.VM) {
 		b.SetAttributeValue("labels", texts(v.Labels))
 	}
 	c.dependsOn(b, v)
+	c.settings(b, v, set)
 	for _, p := range v.Ports {
 		port := b.AppendNewBlock("port", nil).Body()
 		port.SetAttributeValue("guest", cty.NumberIntVal(int64(p.Guest)))
@@ -341,6 +342,30 @@ func (c *config) dependsOn(b *hclwrite.Body, v spec.VM) {
 		text = []byte("{ " + strings.Join(names, ", ") + " }")
 	}
 	b.SetAttributeRaw("depends_on", hclwrite.Tokens{{Type: 'I', Bytes: text}})
+}
+
+// settings are what an image that is not lkup's is told, and how to get in.
+func (c *config) settings(b *hclwrite.Body, v spec.VM, set func(*hclwrite.Body, string, string, cty.Value)) {
+	if v.Firmware != "" {
+		set(b, "firmware", "firmware", cty.StringVal(v.Firmware))
+	}
+	if !v.Seed.IsZero() {
+		s := b.AppendNewBlock("seed", nil).Body()
+		for _, a := range []struct{ name, value string }{{"user", v.Seed.User}, {"user_data", v.Seed.UserData}, {"metadata", v.Seed.Metadata}} {
+			if a.value != "" {
+				set(s, a.name, "seed."+a.name, cty.StringVal(a.value))
+			}
+		}
+		if len(v.Seed.AuthorizedKeys) > 0 {
+			set(s, "authorized_keys", "seed.authorized_keys", words(v.Seed.AuthorizedKeys))
+		}
+	}
+	if v.SSH != (spec.Login{}) {
+		l := b.AppendNewBlock("ssh", nil).Body()
+		set(l, "user", "ssh.user", cty.StringVal(v.SSH.User))
+		set(l, "private_key", "ssh.private_key", cty.StringVal(v.SSH.PrivateKey))
+		set(l, "host_key", "ssh.host_key", cty.StringVal(v.SSH.HostKey))
+	}
 }
 
 func (c *config) ready(b *hclwrite.Body, v spec.VM, set func(*hclwrite.Body, string, string, cty.Value)) {
