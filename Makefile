@@ -21,7 +21,7 @@ GO_BUILD := CGO_ENABLED=0 go build -trimpath -buildvcs=false
 GUEST_ARCHS ?= amd64 arm64
 SHA256 := $(if $(shell command -v sha256sum),sha256sum,shasum -a 256)
 
-.PHONY: build guest demo test fuzz bench lint fmt cross deps clean help
+.PHONY: build guest demo test fuzz bench record lint fmt cross deps clean help
 
 ## build: the guest's init for both architectures, then bin/lkup
 build: guest
@@ -56,6 +56,10 @@ bench:
 	@tools/deps.sh demo
 	@$(MAKE) --no-print-directory build
 	@go run ./internal/bench
+
+## record: the run in README.md, made anew on this computer; best on an idle one
+record: build
+	@tools/record.sh README.md
 
 ## lint: golangci-lint, built once from the module proxy
 lint:

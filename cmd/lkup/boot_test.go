@@ -61,6 +61,7 @@ func TestBoot(t *testing.T) {
 		t.Fatal(err)
 	}
 	turn := semaphore.NewWeighted(guestsAtOnce)
+	plain := plainLkup(t)
 	testscript.Run(t, testscript.Params{
 		Dir:                 filepath.Join("testdata", "boot"),
 		UpdateScripts:       *update,
@@ -117,6 +118,10 @@ func TestBoot(t *testing.T) {
 			self, err := exec.LookPath("lkup")
 			if err != nil {
 				return err
+			}
+			if dir := lkupFor(strings.TrimPrefix(filepath.Base(env.WorkDir), "script-"), plain); dir != "" {
+				self = filepath.Join(dir, "lkup")
+				env.Setenv("PATH", dir+string(os.PathListSeparator)+env.Getenv("PATH"))
 			}
 			env.Setenv("LKUP", self)
 			env.Defer(func() { sweep(t, env.WorkDir) })

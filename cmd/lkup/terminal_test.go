@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -88,8 +89,12 @@ func sizeIn(ts *testscript.TestScript, text string) *pty.Winsize {
 
 // onTerminal NAME COLUMNSxROWS COMMAND... starts a command on a terminal.
 func onTerminal(ts *testscript.TestScript, _ bool, args []string) {
-	program, err := exec.LookPath(args[2])
-	ts.Check(err)
+	program := ""
+	for _, dir := range filepath.SplitList(ts.Getenv("PATH")) {
+		if found, err := exec.LookPath(filepath.Join(dir, args[2])); err == nil && program == "" {
+			program = found
+		}
+	}
 	cmd := exec.Command(program, args[3:]...)
 	cmd.Dir = ts.MkAbs(".")
 	cmd.Env = []string{"TERM=xterm"}
