@@ -29,6 +29,7 @@ func TestLaws(t *testing.T) {
 	for _, wanted := range []string{
 		"create", "start", "update", "restart", "replace", "stop", "delete", "no-op",
 		"live", "drift", "unproven", "unfinished", "cycle", "cut", "blocked", "unknown",
+		"task", "restarted task", "condition started", "condition completed", "policy", "health",
 	} {
 		if seen[wanted] < seeds/400 {
 			t.Errorf("%q came up %d times in %d seeds: the laws were not tested on it", wanted, seen[wanted], seeds)
@@ -140,8 +141,30 @@ func count(plan *planner.Plan, seen map[string]int) {
 		if s.Live {
 			seen["live"]++
 		}
+		countLife(s, seen)
 		if goesDown(s) && reaches(plan, s.Address, s.Address) {
 			seen["cycle"]++
+		}
+	}
+}
+
+// countLife notes what is said of how a machine lives.
+func countLife(s planner.Step, seen map[string]int) {
+	if s.Want == nil || s.Action == planner.NoOp {
+		return
+	}
+	for _, c := range s.Want.Conditions {
+		seen["condition "+c]++
+	}
+	switch {
+	case s.Want.Kind == spec.KindTask && s.Have != nil:
+		seen["restarted task"]++
+	case s.Want.Kind == spec.KindTask:
+		seen["task"]++
+	case s.Want.Restart.Policy != "":
+		seen["policy"]++
+		if s.Want.Health.TCP != 0 {
+			seen["health"]++
 		}
 	}
 }
@@ -154,7 +177,11 @@ func (w *world) differs(in planner.Input) string {
 	}
 	for a, m := range w.machines {
 		have[a] = m.Applied
-		if m.Applied.Running != (m.Status.State == drivers.Running) || !m.Created {
+		up := m.Status.State == drivers.Running
+		if m.Applied.Kind == spec.KindTask && m.Applied.Running {
+			up = m.Status.State == drivers.Stopped && m.Exit != nil && *m.Exit == 0
+		}
+		if m.Applied.Running != up || !m.Created {
 			return fmt.Sprintf("%s is %s", a, m.Status.State)
 		}
 		if m.Driver != in.Drivers[a] || m.Digest != in.Digests[m.Applied.Image] {

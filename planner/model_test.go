@@ -22,6 +22,7 @@ type world struct {
 	ids      int
 	broken   []string              // laws, as sentences
 	stopped  map[spec.Address]bool // by the plan under way
+	begun    map[spec.Address]bool // likewise: its process runs, or ran
 }
 
 func newWorld() *world {
@@ -40,7 +41,11 @@ func (w *world) blame(format string, args ...any) {
 func (w *world) observe(in planner.Input) planner.Input {
 	in.Inventory = planner.Inventory{}
 	for a, m := range w.machines {
-		in.Inventory[a] = *m
+		seen := *m
+		if seen.Status.State != drivers.Stopped || seen.Applied.Kind != spec.KindTask {
+			seen.Exit = nil // as reconciler.Observe has it
+		}
+		in.Inventory[a] = seen
 	}
 	in.Outputs = maps.Clone(w.outputs)
 	return in
@@ -58,13 +63,14 @@ func (w *world) execute(r *rand.Rand, plan *planner.Plan, effects int) bool {
 	for i := range waiting {
 		waiting[i] = i
 	}
-	w.stopped = map[spec.Address]bool{}
+	w.stopped, w.begun = map[spec.Address]bool{}, map[spec.Address]bool{}
 	done := map[int]bool{}
 	under := map[int][]func(){} // op -> effects left
 	for ; effects != 0; effects-- {
 		var allowed []int
 		for _, i := range waiting {
-			if !slices.ContainsFunc(plan.Ops[i].After, func(b int) bool { return !done[b] }) {
+			early := func(b int) bool { return !done[b] && !w.begun[plan.Steps[plan.Ops[b].Step].Address] }
+			if !slices.ContainsFunc(plan.Ops[i].After, func(b int) bool { return !done[b] }) && !slices.ContainsFunc(plan.Ops[i].AfterStart, early) {
 				allowed = append(allowed, i)
 			}
 		}
@@ -130,7 +136,7 @@ func (w *world) up(plan *planner.Plan, step planner.Step) []func() {
 	m := w.machines[a]
 	step.Want = w.choose(*step.Want)
 	if m != nil && m.Status.State == drivers.Running && m.Created {
-		return []func(){func() { w.change(step) }, func() { w.adopt(step); w.prove(step) }}
+		return []func(){func() { w.change(step) }, func() { w.begun[a] = true }, func() { w.adopt(step); w.prove(step) }}
 	}
 	all := []func(){
 		func() {
@@ -139,6 +145,7 @@ func (w *world) up(plan *planner.Plan, step planner.Step) []func() {
 				w.machines[a] = &planner.Instance{Address: a, ID: newID(w.ids), Status: drivers.Status{State: drivers.Absent}}
 			}
 			w.adopt(step)
+			w.machines[a].Exit = nil
 		},
 		func() {
 			if w.machines[a].Status.State == drivers.Absent {
@@ -181,11 +188,25 @@ func (w *world) start(plan *planner.Plan, step planner.Step) {
 		if !slices.Contains(step.Want.DependsOn, dep.Address) || dep.Want != nil && !dep.Want.Running {
 			continue
 		}
-		if d := w.machines[dep.Address]; d == nil || d.Status.State != drivers.Running || !d.Proven {
+		if d := w.machines[dep.Address]; d == nil || !w.meets(d, step.Want.Conditions[dep.Address]) {
 			w.blame("started %s before %s, on which it depends, was up", m.Address, dep.Address)
 		}
 	}
 	w.run(m)
+	w.begun[m.Address] = true
+}
+
+// meets reports whether a machine is what one that depends on it waits for.
+func (w *world) meets(d *planner.Instance, condition string) bool {
+	switch {
+	case condition == spec.ConditionStarted && w.begun[d.Address]:
+		return true
+	case d.Applied.Kind == spec.KindTask:
+		return d.Status.State == drivers.Stopped && d.Exit != nil && *d.Exit == 0 || condition == spec.ConditionStarted && running(d)
+	case condition == spec.ConditionStarted:
+		return d.Status.State == drivers.Running
+	}
+	return d.Status.State == drivers.Running && d.Proven
 }
 
 // run makes a machine hold its ports.
@@ -255,6 +276,11 @@ func (w *world) prove(step planner.Step) {
 	if m.Status.State != drivers.Running {
 		w.blame("%s was not running when it was to be proved", m.Address)
 	}
+	if m.Applied.Kind == spec.KindTask { // to prove it is to see it end
+		m.Status = drivers.Status{State: drivers.Stopped}
+		m.Exit = new(int)
+		return
+	}
 	m.Proven = true
 }
 
@@ -322,7 +348,11 @@ func (w *world) drift(r *rand.Rand) {
 		return
 	}
 	m := w.machines[all[r.IntN(len(all))]]
-	switch r.IntN(8) {
+	switch r.IntN(9) {
+	case 8: // a task that failed, or of which nothing is known
+		if m.Exit != nil {
+			m.Exit = pick(r, nil, new(3))
+		}
 	case 6:
 		if running(m) {
 			m.Status.Ports = slices.Clone(m.Status.Ports[:len(m.Status.Ports)/2])

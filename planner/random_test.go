@@ -106,7 +106,27 @@ func randomVM(r *rand.Rand, n int, before []spec.Address, free *[]spec.Port) spe
 		}
 	}
 	slices.Sort(vm.DependsOn)
+	randomLife(r, &vm)
 	return vm
+}
+
+// randomLife makes some machines tasks, and says of others how they are kept
+// alive, and of each what it waits for.
+func randomLife(r *rand.Rand, vm *spec.VM) {
+	if r.IntN(5) == 0 {
+		vm.Kind, vm.Command = spec.KindTask, pick(r, nil, []string{"true"}, []string{"make"})
+	} else if r.IntN(4) == 0 {
+		vm.Restart = spec.Restart{Policy: pick(r, spec.RestartOnFailure, spec.RestartAlways), Limit: r.IntN(2)}
+		vm.Health = spec.Health{TCP: pick(r, 0, 80), Interval: time.Minute, Timeout: time.Second, Retries: 3}
+	}
+	for _, dep := range vm.DependsOn {
+		if vm.Conditions == nil {
+			vm.Conditions = map[spec.Address]string{}
+		}
+		if c := pick(r, "", spec.ConditionStarted, spec.ConditionReady, spec.ConditionCompleted); c != "" {
+			vm.Conditions[dep] = c
+		}
+	}
 }
 
 func randomPort(r *rand.Rand, n, guest int, free *[]spec.Port) spec.Port {
