@@ -66,6 +66,12 @@ func TestBoot(t *testing.T) {
 		Dir:                 filepath.Join("testdata", "boot"),
 		UpdateScripts:       *update,
 		RequireExplicitExec: true,
+		Condition: func(name string) (bool, error) {
+			if name != "root" {
+				return false, fmt.Errorf("there is no condition %s", name)
+			}
+			return os.Geteuid() == 0, nil
+		},
 		Cmds: withTerminals(map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"status":      status,
 			"fetch":       fetch,
@@ -99,6 +105,7 @@ func TestBoot(t *testing.T) {
 			"says":        says,
 			"program":     program,
 			"resolver":    resolver,
+			"outside":     outside,
 			"api":         serveAPI,
 			"fileservers": fileServersRun,
 			"virtiofsd":   virtiofsdRun,

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"os"
@@ -64,14 +65,73 @@ func program(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
-// resolver VARIABLE NAME ADDRESS is a DNS server that knows one name, for the
-// rest of the script.
+// outside HOST OPEN SHUT gives an address that is not the host's own but that the
+// host reaches, as guests see the world, and two ports of it, for the rest of the
+// script: each sends back what it is sent, over TCP and UDP. It takes root.
+func outside(ts *testscript.TestScript, neg bool, args []string) {
+	freePort(ts, neg, args[1:2])
+	freePort(ts, neg, args[2:3])
+	open, err := strconv.Atoi(ts.Getenv(args[1]))
+	ts.Check(err)
+	host := fmt.Sprintf("198.18.%d.%d", open>>8, open&0xff) // of RFC 2544, for tests
+	route := func(what string) {
+		if said, err := exec.Command("ip", "route", what, "local", host, "dev", "lo").CombinedOutput(); err != nil {
+			ts.Fatalf("%s a route to %s: %v\n%s", what, host, err, said)
+		}
+	}
+	route("add")
+	ts.Defer(func() { route("del") })
+	ts.Setenv(args[0], host)
+	for _, variable := range args[1:] {
+		where := net.JoinHostPort(host, ts.Getenv(variable))
+		listener, err := net.Listen("tcp", where)
+		ts.Check(err)
+		ts.Defer(func() { listener.Close() })
+		packets, err := net.ListenPacket("udp", where)
+		ts.Check(err)
+		ts.Defer(func() { packets.Close() })
+		go sendBack(listener)
+		go sendPacketsBack(packets)
+	}
+}
+
+// sendBack lasts as long as the listener.
+func sendBack(listener net.Listener) {
+	for {
+		conn, err := listener.Accept()
+		if err != nil {
+			return
+		}
+		go func() {
+			defer conn.Close()
+			_, _ = io.Copy(conn, conn)
+		}()
+	}
+}
+
+// sendPacketsBack lasts as long as the socket.
+func sendPacketsBack(conn net.PacketConn) {
+	content := make([]byte, 1500)
+	for {
+		n, from, err := conn.ReadFrom(content)
+		if err != nil {
+			return
+		}
+		_, _ = conn.WriteTo(content[:n], from) // packets may be lost
+	}
+}
+
+// resolver VARIABLE NAME ADDRESS [NAME ADDRESS]... is a DNS server that knows
+// these names, for the rest of the script.
 func resolver(ts *testscript.TestScript, _ bool, args []string) {
 	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
 	ts.Check(err)
 	ts.Defer(func() { conn.Close() })
 	ts.Setenv(args[0], conn.LocalAddr().String())
-	address := netip.MustParseAddr(args[2]).As4()
+	known := map[string][4]byte{}
+	for at := 1; at < len(args); at += 2 {
+		known[args[at]+"."] = netip.MustParseAddr(args[at+1]).As4()
+	}
 	go func() {
 		question := make([]byte, 1500)
 		for {
@@ -85,7 +145,7 @@ func resolver(ts *testscript.TestScript, _ bool, args []string) {
 			}
 			q := m.Questions[0]
 			m.Response, m.RCode, m.Additionals = true, dnsmessage.RCodeNameError, nil
-			if q.Name.String() == args[1]+"." {
+			if address, knows := known[q.Name.String()]; knows {
 				m.RCode = dnsmessage.RCodeSuccess
 				if q.Type == dnsmessage.TypeA {
 					m.Answers = []dnsmessage.Resource{{Header: dnsmessage.ResourceHeader{Name: q.Name, Class: q.Class, TTL: 60}, Body: &dnsmessage.AResource{A: address}}}
