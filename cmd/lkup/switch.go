@@ -173,6 +173,9 @@ func (c *switchCmd) Run(call *call) error {
 	o := &switchman{call: call, paths: paths, lock: lock, known: known, carried: network.New(network.Settings{Stack: known.Stack, Now: call.Now})}
 	defer o.carried.Close()
 	o.plugAlive() // before the first request, which may be about one of them
+	if _, err := shedProgram(); err != nil {
+		o.say(fmt.Errorf("let go of memory: %w", err)) // it carries on with more
+	}
 	return o.serve(listener)
 }
 

@@ -81,7 +81,7 @@ func (r *report) switchMemory(l lkup) error {
 	}
 	for _, p := range all {
 		if p.exe == l.binary && len(p.argv) > 1 && p.argv[1] == "switch" {
-			r.atMost("resident memory of the switch", float64(p.resident)/(1<<20), 30, " MiB")
+			r.atMost("resident memory of the switch", float64(p.resident)/(1<<20), 23.8, " MiB")
 		}
 	}
 	return nil
