@@ -115,6 +115,9 @@ type Description struct {
 	// Inputs are what it is made from, by what a person calls it: files of the
 	// project by their paths, and components by their refs.
 	Inputs map[string]spec.Input
+	// Guest says whether lkup's own init will run in it; nil if only its files
+	// tell.
+	Guest *bool
 }
 
 // Describe reads the template and pins its components, like Resolve.
@@ -124,7 +127,8 @@ func (b *Builder) Describe(ctx context.Context, img spec.Image) (Description, er
 	if err != nil {
 		return Description{}, err
 	}
-	d := Description{Inputs: map[string]spec.Input{}}
+	guest := r.guest()
+	d := Description{Inputs: map[string]spec.Input{}, Guest: &guest}
 	if d.Digest, err = r.digest(); err != nil {
 		return Description{}, err
 	}

@@ -47,13 +47,13 @@ func (r *Reconciler) copyShares(ctx context.Context, i state.Instance, conn Gues
 // copy fills the machine's copied shares once the guest has its volumes in their
 // places: they would hide what was there before.
 func (w *wait) copy(ctx context.Context) error {
-	for _, p := range w.probes {
-		if p.name == volumesProbeName && p.try(ctx, w.conn) != nil {
-			return nil
-		}
-	}
 	if w.conn == nil {
 		return nil
+	}
+	for _, p := range w.probes {
+		if (p.name == volumesProbeName || p.name == mountsProbeName) && p.try(ctx, w.conn) != nil {
+			return nil
+		}
 	}
 	err := w.copyShares(ctx, w.instance, w.conn)
 	w.copied = err == nil

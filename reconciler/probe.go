@@ -252,7 +252,7 @@ func mountPlaces(vm spec.VM) []string {
 
 // mountsProbe looks for mounts in the guest's own list of them.
 func mountsProbe(places []string) *probe {
-	return &probe{name: "mounts", ssh: true, try: func(ctx context.Context, conn Guest) error {
+	return &probe{name: mountsProbeName, ssh: true, try: func(ctx context.Context, conn Guest) error {
 		status, output, err := conn.Run(ctx, []string{"cat", "/proc/mounts"})
 		if err != nil {
 			return err
@@ -275,7 +275,11 @@ func mountsProbe(places []string) *probe {
 	}}
 }
 
-const volumesProbeName = "volumes"
+// The probes that say that the guest has mounted what it shall.
+const (
+	volumesProbeName = "volumes"
+	mountsProbeName  = "mounts"
+)
 
 // volumesProbe waits until the guest says that its volumes are mounted: what
 // writes to their places before that writes to memory.

@@ -244,6 +244,9 @@ func (u *unit) settle(ctx context.Context, i *state.Instance) error {
 	if err := checkMounts(i.Applied, i.Guest); err != nil {
 		return err
 	}
+	if err := checkCopies(i.Applied, i.Enterable()); err != nil {
+		return err
+	}
 	if err := checkHealth(i.Applied.Health, i.Enterable()); err != nil {
 		return err
 	}

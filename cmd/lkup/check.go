@@ -75,6 +75,32 @@ func (p *project) checkShares(host Host) hcl.Diagnostics {
 	return diags
 }
 
+// checkImages refuses what images cannot do. guests says of those of which it is
+// known whether lkup's init runs in them.
+func (p *project) checkImages(guests map[spec.Address]bool) error {
+	var diags hcl.Diagnostics
+	for _, address := range p.stack.Addresses() {
+		vm := p.stack.VMs[address]
+		guest, known := guests[vm.Image]
+		if !known {
+			continue
+		}
+		problems := reconciler.ImageProblems(vm, guest)
+		for _, attribute := range sortedKeys(problems) {
+			diags = append(diags, &hcl.Diagnostic{
+				Severity: hcl.DiagError,
+				Summary:  "The image cannot do that",
+				Detail:   fmt.Sprintf("%s has %s: %s.", address, vm.Image, problems[attribute]),
+				Subject:  lineRange(p.sources, vm.Origin(attribute)),
+			})
+		}
+	}
+	if diags.HasErrors() {
+		return &invalidStack{diags: diags, files: p.sources}
+	}
+	return nil
+}
+
 // checkTemplates reads the templates of the stack's machines. It warns of
 // machines with less memory than their templates say they need; mistakes in
 // templates, of all of them, are its error.

@@ -96,6 +96,7 @@ type resolved struct {
 	digests map[spec.Address]sources.Digest
 	recipes map[spec.Address]string                // see linuxkit.Description.Key
 	inputs  map[spec.Address]map[string]spec.Input // what they are made from
+	guests  map[spec.Address]bool                  // whether lkup's init runs in them, where that is known
 }
 
 // usedImages are the images that the stack's machines use, by address.
@@ -123,6 +124,7 @@ func resolve(ctx context.Context, images *imageSources, stack *spec.Stack, known
 		digests: map[spec.Address]sources.Digest{},
 		recipes: map[spec.Address]string{},
 		inputs:  map[spec.Address]map[string]spec.Input{},
+		guests:  map[spec.Address]bool{},
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(4)
@@ -140,6 +142,9 @@ func resolve(ctx context.Context, images *imageSources, stack *spec.Stack, known
 			defer mu.Unlock()
 			all.digests[img.Address] = keepDigest(img.Address, d, known, images.templates.Stored)
 			all.recipes[img.Address], all.inputs[img.Address] = d.Key, d.Inputs
+			if d.Guest != nil {
+				all.guests[img.Address] = *d.Guest
+			}
 			return nil
 		})
 	}

@@ -170,7 +170,11 @@ func (s *imageSources) Describe(ctx context.Context, img spec.Image) (linuxkit.D
 		return s.templates.Describe(ctx, img)
 	}
 	d, err := s.Resolve(ctx, img)
-	return linuxkit.Description{Digest: d}, err
+	described := linuxkit.Description{Digest: d}
+	if !slices.ContainsFunc(append([]string{img.Source}, img.Fallbacks...), func(ref string) bool { return linuxkit.IsContainer(spec.Image{Source: ref}) }) {
+		described.Guest = new(bool) // no ready image has lkup's init
+	}
+	return described, err
 }
 
 // sourceSchemes are the schemes that an image's ref may have.

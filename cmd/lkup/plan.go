@@ -190,6 +190,9 @@ func (d decider) run(ctx context.Context) (*decision, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := p.checkImages(pinned.guests); err != nil {
+		return nil, err
+	}
 	if !d.choice.Destroy && !d.choice.RefreshOnly {
 		if err := d.imports(ctx, known, now); err != nil {
 			return nil, err
