@@ -55,7 +55,9 @@ func (f devFlags) agent(stack *spec.Stack, name string) (spec.Devenv, spec.Agent
 
 type devAgentRunCmd struct {
 	devUpFlags
-	Words []string `arg:"" optional:"" name:"agent" passthrough:"" help:"The agent, which may be left out where there is one; then --, and arguments for its program."`
+	Review bool     `name:"review" help:"Have it work on a copy of the project, and show what it changed before anything is brought back."`
+	Yes    bool     `name:"yes" short:"y" help:"With --review: bring it back without being asked."`
+	Words  []string `arg:"" optional:"" name:"agent" passthrough:"" help:"The agent, which may be left out where there is one; then --, and arguments for its program."`
 
 	after int // how many words stand behind --
 }
@@ -85,7 +87,22 @@ func (c *devAgentRunCmd) Run(call *call) error {
 	if err != nil {
 		return err
 	}
+	command := a.Command
+	if len(command) == 0 {
+		command = []string{a.Name}
+	}
+	command = slices.Concat(command, a.Args, args)
 	machine := spec.AgentVM(env.Address, a.Name)
+	if c.Review {
+		return c.reviewed(call, p, machine, a, func(machine spec.Address) error {
+			return c.session(call, p, machine, a, given, command)
+		})
+	}
+	return c.session(call, p, machine, a, given, command)
+}
+
+// session runs a command of an agent in a machine.
+func (c *devAgentRunCmd) session(call *call, p *project, machine spec.Address, a spec.Agent, given agentAuth, command []string) error {
 	r, err := c.forSession(call, p, machine, "lkup apply --target "+string(machine))
 	if err != nil {
 		return err
@@ -98,6 +115,9 @@ func (c *devAgentRunCmd) Run(call *call) error {
 		return err
 	}
 	defer conn.Close()
+	if err := awaitProject(call, conn); err != nil {
+		return err
+	}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(call.ctx))
 	defer cancel()
 	s := &agentSession{call: call, ctx: ctx, conn: conn, agent: a, log: agent.OpenLog(p.paths.AgentLog(a.Name))}
@@ -105,11 +125,7 @@ func (c *devAgentRunCmd) Run(call *call) error {
 	if err := s.open(given); err != nil {
 		return err
 	}
-	command := a.Command
-	if len(command) == 0 {
-		command = []string{a.Name}
-	}
-	return s.run(slices.Concat(command, a.Args, args))
+	return s.run(command)
 }
 
 // taken takes apart the agent's name and the arguments for its program.

@@ -50,6 +50,32 @@ func (w *workplace) setUp(call *call, r reached, conn *ssh.Conn) error {
 	return err
 }
 
+const (
+	// projectLimit is how long a guest that answers may take to mount the project.
+	projectLimit = time.Minute
+	projectLook  = 100 * time.Millisecond
+)
+
+// awaitProject waits until a guest sees the project: SSH answers before that.
+func awaitProject(call *call, conn *ssh.Conn) error {
+	ctx, cancel := context.WithTimeout(call.ctx, projectLimit)
+	defer cancel()
+	for {
+		status, _, err := conn.Run(ctx, []string{"grep", "-q", " " + spec.DevenvProject + " ", "/proc/mounts"})
+		switch {
+		case call.ctx.Err() != nil:
+			return exitError(exitInterrupted)
+		case ctx.Err() != nil:
+			return fmt.Errorf("the guest does not mount the project at %s within %s; its console may say why: lkup logs", spec.DevenvProject, projectLimit)
+		case err != nil:
+			return err
+		case status != 1: // it is there, or nobody can look
+			return nil
+		}
+		pause(ctx, projectLook)
+	}
+}
+
 // enter brings the machine up, connects to it and sets it up.
 func (f devUpFlags) enter(call *call, w *workplace) (reached, *ssh.Conn, error) {
 	r, err := f.forSession(call, w.project, w.env.Address, "lkup dev up")
@@ -59,6 +85,9 @@ func (f devUpFlags) enter(call *call, w *workplace) (reached, *ssh.Conn, error) 
 	conn, err := dial(call, r)
 	if err != nil {
 		return r, nil, err
+	}
+	if err := awaitProject(call, conn); err != nil {
+		return r, conn, err
 	}
 	return r, conn, w.setUp(call, r, conn)
 }

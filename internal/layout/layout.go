@@ -134,6 +134,11 @@ func (s Stack) AgentLog(agent string) string {
 	return filepath.Join(s.Dir, "agent-"+url.PathEscape(agent)+".jsonl")
 }
 
+// Review is where the copy of a project lies that an agent works on.
+func (s Stack) Review(agent string) string {
+	return filepath.Join(s.Dir, "reviews", url.PathEscape(agent))
+}
+
 // Instances is the folder that holds one folder per instance.
 func (s Stack) Instances() string { return below(s.Dir, "instances") }
 
