@@ -1,10 +1,14 @@
 package ssh_test
 
 import (
+	"context"
+	"errors"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -107,5 +111,42 @@ func TestAMirrorThatWasCutGoesOn(t *testing.T) {
 	}
 	if _, err := os.Stat(outside); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestAMirrorThatWasKilledForgetsNothing has what an interrupted one had copied
+// deleted by the next, because it was recorded before it was copied.
+func TestAMirrorThatWasKilledForgetsNothing(t *testing.T) {
+	conn := connect(t, serve(t, ""))
+	host, to := t.TempDir(), t.TempDir()
+	write(t, host, map[string]string{"a": "one", "b": ""})
+	if err := os.Truncate(filepath.Join(host, "b"), 4<<30); err != nil { // it takes long
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	go func() {
+		tick := time.NewTicker(time.Millisecond)
+		defer tick.Stop()
+		for range tick.C {
+			if _, err := os.Stat(filepath.Join(to, "a")); err == nil || ctx.Err() != nil {
+				cancel()
+				return
+			}
+		}
+	}()
+	if done, err := conn.Mirror(ctx, host, to); !errors.Is(err, context.Canceled) {
+		t.Fatalf("%v, %v: it was not interrupted", done, err)
+	}
+	for _, name := range []string{"a", "b"} {
+		if err := os.Remove(filepath.Join(host, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := conn.Mirror(t.Context(), host, to); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(filepath.Join(to, "a")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("what was copied before the interruption is still there: %v", err)
 	}
 }
