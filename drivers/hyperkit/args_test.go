@@ -79,6 +79,14 @@ func TestCheckFindsWhatHyperkitCannotDo(t *testing.T) {
 	}
 }
 
+func TestATaskCannotHaveCopies(t *testing.T) {
+	vm := spec.VM{CPUs: 1, Kind: spec.KindTask, Shares: []spec.Share{{Guest: "/copy", Type: spec.ShareSync}}}
+	problems := hyperkit.New(hyperkit.Settings{AnyHost: true}).Check(vm)
+	if len(problems) != 1 || problems[0].Attribute != "share[/copy]" || !strings.Contains(problems[0].Summary, "task") {
+		t.Errorf("problems: %+v", problems)
+	}
+}
+
 func TestHyperkitIsRefusedElsewhere(t *testing.T) {
 	if runtime.GOOS == "darwin" && runtime.GOARCH == "amd64" {
 		return // it runs here

@@ -37,8 +37,11 @@ func (d *Driver) Check(vm spec.VM) []drivers.Problem {
 		add("firmware", "Hyperkit has no BIOS", otherDriver)
 	}
 	for _, s := range vm.Shares {
-		if s.Type != spec.ShareSync {
+		switch {
+		case s.Type != spec.ShareSync:
 			add(s.Attribute(), "Hyperkit has no shares but copies", `Write type = "sync", or driver = "qemu".`)
+		case vm.Kind == spec.KindTask:
+			add(s.Attribute(), "Hyperkit has no shares but copies, which a task may be over without", otherDriver)
 		}
 	}
 	for _, m := range vm.Mounts {
