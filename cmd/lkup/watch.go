@@ -291,7 +291,7 @@ func (f *follower) plan(todo watcher.Todo) {
 	p, err := f.open(host)
 	if err != nil {
 		f.waiting, f.follow.Anything = todo, true
-		if todo.Plan && err.Error() != f.problem {
+		if err.Error() != f.problem {
 			f.failed(err, f.call.Now().Sub(begun))
 		}
 		f.problem = err.Error()
