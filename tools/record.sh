@@ -7,8 +7,17 @@ cd "$(dirname "$0")/.."
 lkup=$PWD/bin/lkup
 work=$(mktemp -d)
 export LKUP_STATE_DIR=$work/state LKUP_RUNTIME_DIR=$work/run
-down() { (cd "$work/hello" && "$lkup" down -y >/dev/null 2>&1); rm -rf "$work"; }
-trap down EXIT
+end() {
+  local status=$?
+  if [ "$status" -ne 0 ]; then
+    cat "$work/recording" >&2
+    echo "record: the last command failed; nothing was written" >&2
+  fi
+  (cd "$work/hello" && "$lkup" down -y) >/dev/null 2>&1
+  rm -rf "$work"
+  exit "$status"
+}
+trap end EXIT
 cp -r examples/hello "$work/hello"
 mkdir "$work/bin"
 ln -s "$lkup" "$work/bin/lkup"
@@ -48,7 +57,7 @@ record() {
 }
 
 # What is built by then is not part of it.
-(cd "$work/hello" && "$lkup" apply -y && "$lkup" down -y) >/dev/null 2>&1
+(cd "$work/hello" && "$lkup" apply -y && "$lkup" down -y) >"$work/recording" 2>&1
 record >"$work/recording"
 if [ $# -eq 0 ]; then
   cat "$work/recording"
