@@ -162,7 +162,7 @@ func (w *wait) dial(ctx context.Context) {
 		return
 	}
 	w.dialled = now
-	ctx, cancel := context.WithTimeout(ctx, probeLimit)
+	ctx, cancel := context.WithTimeout(ctx, w.patience())
 	defer cancel()
 	conn, err := w.Access.Dial(ctx, w.machine)
 	if err != nil {
@@ -171,6 +171,19 @@ func (w *wait) dial(ctx context.Context) {
 	}
 	w.conn = conn
 	w.advance(StageSSH)
+}
+
+// strangerLimit bounds a try where SSH is not lkup's own: its server starts
+// programs for each connection, which an emulated guest on a busy host does in
+// seconds. Those that are given up on would keep it from the next.
+const strangerLimit = 15 * time.Second
+
+// patience bounds one try of what goes through the guest's SSH server.
+func (w *wait) patience() time.Duration {
+	if w.instance.Guest {
+		return probeLimit
+	}
+	return strangerLimit
 }
 
 func (w *wait) hangUp() {
@@ -199,7 +212,11 @@ func (w *wait) probe(ctx context.Context) bool {
 			all = all && p.passed
 			continue
 		}
-		limited, cancel := context.WithTimeout(ctx, probeLimit)
+		limit := probeLimit
+		if p.ssh {
+			limit = w.patience()
+		}
+		limited, cancel := context.WithTimeout(ctx, limit)
 		err := p.try(limited, w.conn)
 		cancel()
 		p.passed = err == nil

@@ -108,6 +108,7 @@ func TestBoot(t *testing.T) {
 			"outside":     outside,
 			"api":         serveAPI,
 			"fileservers": fileServersRun,
+			"debian":      debianDisk,
 			"virtiofsd":   virtiofsdRun,
 			"dockercli":   dockerClientOf(cache),
 		}),
