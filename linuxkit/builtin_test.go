@@ -1,7 +1,6 @@
 package linuxkit_test
 
 import (
-	"bytes"
 	"os"
 	"regexp"
 	"slices"
@@ -16,6 +15,9 @@ import (
 	"github.com/lkup/lkup/spec"
 )
 
+// packages is the variable of templates that take more packages, with its default.
+var packages = regexp.MustCompile(`\$\{PACKAGES:-([a-z]+)\}`)
+
 // imagesIn lists the images that a template names, without reading it as
 // linuxkit does.
 func imagesIn(t *testing.T, text []byte) []string {
@@ -26,7 +28,7 @@ func imagesIn(t *testing.T, text []byte) []string {
 		Init     []string
 		Services []named
 	}
-	text = bytes.ReplaceAll(text, []byte("${PACKAGES:-bash}"), []byte("bash"))
+	text = packages.ReplaceAll(text, []byte("$1"))
 	if err := yaml.Unmarshal(text, &template); err != nil {
 		t.Fatal(err)
 	}
