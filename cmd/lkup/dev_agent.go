@@ -21,8 +21,9 @@ import (
 )
 
 type devAgentCmd struct {
-	Run devAgentRunCmd `cmd:"" default:"withargs" help:"Run an agent of the devenv in a machine that has no way out but its egress list. The default."`
-	Log devAgentLogCmd `cmd:"" help:"Show what agents asked for, and what was refused."`
+	// Its name is none that agents have for a command of theirs, such as run.
+	Start devAgentRunCmd `cmd:"" default:"withargs" help:"Run an agent of the devenv in a machine that has no way out but its egress list. The default."`
+	Log   devAgentLogCmd `cmd:"" help:"Show what agents asked for, and what was refused."`
 }
 
 // chosen is the agent that is meant: of that name, or the only one.
