@@ -33,6 +33,7 @@ type pinned struct {
 func (d *diff) attributes() {
 	h, w := d.have, d.want
 	scalar(d, "name", "Name", h.Name, w.Name, quoted)
+	scalar(d, "arch", "Arch", h.Arch, w.Arch, quoted)
 	scalar(d, "cpus", "CPUs", h.CPUs, w.CPUs, strconv.Itoa)
 	d.memory(h.Memory, w.Memory)
 	scalar(d, "running", "Running", h.Running, w.Running, strconv.FormatBool)

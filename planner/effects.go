@@ -32,6 +32,7 @@ var costs = map[string]Cost{
 	"Name":      {Effect: EffectRestart},
 	"Image":     {Effect: EffectReplace, Loses: true}, // its digest; the name alone costs nothing
 	"Driver":    {Effect: EffectReplace, Loses: true},
+	"Arch":      {Effect: EffectReplace, Loses: true},
 	"CPUs":      {Effect: EffectRestart},
 	"Memory":    {Effect: EffectLive, Needs: drivers.LiveMemory},
 	"Running":   {Effect: EffectNone},

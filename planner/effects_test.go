@@ -117,6 +117,7 @@ func TestEveryFieldOfAVMIsCompared(t *testing.T) {
 		{"Docker", "docker", func(v *spec.VM) { v.Docker = true }, planner.EffectNone},
 		{"Isolated", "isolated", func(v *spec.VM) { v.Isolated = true }, planner.EffectRestart},
 		{"Cmdline", "cmdline", func(v *spec.VM) { v.Cmdline = "" }, planner.EffectRestart},
+		{"Arch", "arch", func(v *spec.VM) { v.Arch = spec.ArchARM64 }, planner.EffectReplace},
 		{"Firmware", "firmware", func(v *spec.VM) { v.Firmware = spec.FirmwareUEFI }, planner.EffectRestart},
 		{"Seed.User", "seed.user", func(v *spec.VM) { v.Seed.User = "ubuntu" }, planner.EffectReplace},
 		{"Seed.AuthorizedKeys", "seed.authorized_keys", func(v *spec.VM) { v.Seed.AuthorizedKeys = nil }, planner.EffectReplace},

@@ -170,7 +170,7 @@ func (i *instance) addPackages(img Image, packages []string) {
 		return
 	}
 	own.Vars[packagesVariable] = strings.Join(packages, ",")
-	img = Image{Address: i.address + ".template." + Address(i.node.name), Template: &own, Origin: position(b.args["packages"].at)}
+	img = Image{Address: i.address + ".template." + Address(i.node.name), Template: &own, Arch: img.Arch, Origin: position(b.args["packages"].at)}
 	i.stack.Images[img.Address] = img
 	i.vm.Image = img.Address
 }

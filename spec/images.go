@@ -39,7 +39,34 @@ func (e *evaluator) image(n *node) {
 			f.wrong(n.block, "sha256", "Invalid checksum", "A SHA-256 is 64 hexadecimal characters, and this has %d. Write the first column of what `sha256sum FILE` prints.", len(img.SHA256))
 		}
 	}
+	img.Arch = f.arch(n.block)
 	e.keepImage(n, f, img)
+}
+
+// Architectures of guests, as Go names them.
+const (
+	ArchAMD64 = "amd64"
+	ArchARM64 = "arm64"
+)
+
+// otherArchNames are those that others have.
+var otherArchNames = map[string]string{"x86_64": ArchAMD64, "x86-64": ArchAMD64, "x64": ArchAMD64, "aarch64": ArchARM64, "armv8": ArchARM64}
+
+// arch reads what kind of computer an image is for; "" if it is this one's.
+func (f *fields) arch(b *block) string {
+	arch, ok := f.text(b, "arch")
+	known := []string{ArchAMD64, ArchARM64}
+	switch {
+	case !ok || arch == f.in.Arch:
+		return ""
+	case !slices.Contains(known, arch):
+		hint := didYouMean("", arch, known)
+		if ours := otherArchNames[arch]; ours != "" {
+			hint = fmt.Sprintf(" Here, it is called %q.", ours)
+		}
+		f.wrong(b, "arch", "Unknown architecture", "There is no architecture %q.%s Write %q or %q, or nothing for this computer's.", arch, hint, ArchAMD64, ArchARM64)
+	}
+	return arch
 }
 
 // refs reads where an image comes from: a ref, or a list of refs in the order
@@ -126,7 +153,7 @@ func (e *evaluator) template(n *node) {
 	if vars, ok := f.get(b, "vars", cty.Map(cty.String)); ok {
 		t.Vars = stringMap(vars)
 	}
-	e.keepImage(n, f, Image{Address: n.address(), Template: t, Origin: position(b.at)})
+	e.keepImage(n, f, Image{Address: n.address(), Template: t, Arch: f.arch(b), Origin: position(b.at)})
 }
 
 // oneTemplate demands that a template block says once which one it is.

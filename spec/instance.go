@@ -67,6 +67,7 @@ func (i *instance) evaluate() {
 	i.blocks("watch", i.watch)
 	i.blocks("health", i.health)
 	i.checkTask()
+	i.emulated()
 	i.checkSeed()
 	i.devenv()
 	i.sort()

@@ -24,6 +24,8 @@ type Inputs struct {
 	// UserTemplates are the names of the user's own templates. A template's
 	// name means one of the project first, then one of these, then a builtin.
 	UserTemplates []string
+	// Arch is this computer's architecture, as Go names it.
+	Arch string
 	// Sources are the schemes that image.source may have; nil if any will do.
 	Sources []string
 	// EnvVars and Given give variables their values: the text of LKUP_VAR_x,

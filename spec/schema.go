@@ -257,13 +257,13 @@ var fileSchema = &schema{
 		{
 			kind: "image", labelled: true,
 			required: map[string]string{"source": `source = "file:disk.qcow2"`},
-			optional: []string{"sha256"},
-			habits:   map[string]string{"url": "source", "file": "source", "checksum": "sha256", "digest": "sha256"},
+			optional: []string{"sha256", "arch"},
+			habits:   map[string]string{"url": "source", "file": "source", "checksum": "sha256", "digest": "sha256", "platform": "arch", "architecture": "arch"},
 		},
 		{
 			kind: "template", labelled: true,
-			optional: []string{"file", "name", "builtin", "vars"},
-			habits:   map[string]string{"source": "file", "path": "file", "variables": "vars", "args": "vars"},
+			optional: []string{"file", "name", "builtin", "vars", "arch"},
+			habits:   map[string]string{"source": "file", "path": "file", "variables": "vars", "args": "vars", "platform": "arch", "architecture": "arch"},
 		},
 		vmSchema,
 		devenvSchema,

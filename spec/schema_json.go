@@ -30,12 +30,14 @@ var arguments = map[string]map[string]about{
 	"image": {
 		"source": {"texts", "Where the image comes from: \"file:disk.qcow2\", or a list of such refs, tried in order."},
 		"sha256": {"text", "Its checksum, in hex."},
+		"arch":   {"text", "What kind of computer it is for: \"amd64\" or \"arm64\". Default: this one's. Others are emulated."},
 	},
 	"template": {
 		"file":    {"text", "A LinuxKit YAML file, relative to the project."},
 		"name":    {"text", "A template by name: templates/NAME.yml of the project, else one of the user's, else one that lkup brings."},
 		"builtin": {"text", "A template that lkup brings, such as \"minimal\"."},
 		"vars":    {"map", "Values that the YAML file refers to."},
+		"arch":    {"text", "What kind of computer it is built for: \"amd64\" or \"arm64\". Default: this one's. Others are emulated."},
 	},
 	"volume": {
 		"size":     {"text", "How much it holds: \"2GiB\". It can grow, and never shrinks."},

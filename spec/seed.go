@@ -198,6 +198,14 @@ func (i *instance) made() string {
 	return ""
 }
 
+// emulated notes what kind of computer the image is for, if not this one's.
+func (i *instance) emulated() {
+	img := i.stack.Images[i.vm.Image]
+	if i.vm.Arch = img.Arch; img.Arch != "" {
+		i.vm.Origins["arch"] = img.Origin
+	}
+}
+
 // checkSeed reports what an image cannot take.
 func (i *instance) checkSeed() {
 	made := i.made()

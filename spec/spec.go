@@ -134,6 +134,7 @@ type Image struct {
 	// before them cannot be had. They stand for the same image.
 	Fallbacks []string  `json:",omitempty"`
 	SHA256    string    // hex, when the user pins it
+	Arch      string    `json:",omitempty"` // ArchAMD64 or ArchARM64; empty: as this computer's
 	Template  *Template // a LinuxKit image built here
 	Origin    Pos
 }
@@ -150,9 +151,10 @@ type Template struct {
 // applied, so its JSON form is part of the state's format.
 type VM struct {
 	Address   Address           `json:"address"`
-	Name      string            `json:"name"`   // the hostname: web, web-blue, worker-0
-	Image     Address           `json:"image"`  // key in Stack.Images
-	Driver    string            `json:"driver"` // "auto", "qemu", ...
+	Name      string            `json:"name"`           // the hostname: web, web-blue, worker-0
+	Image     Address           `json:"image"`          // key in Stack.Images
+	Arch      string            `json:"arch,omitempty"` // the image's
+	Driver    string            `json:"driver"`         // "auto", "qemu", ...
 	CPUs      int               `json:"cpus"`
 	Memory    int               `json:"memory"` // MiB
 	Running   bool              `json:"running"`

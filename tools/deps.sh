@@ -17,6 +17,7 @@ needs=("$qemu:$deb" "ssh:openssh-client")
 if [ "${1:-demo}" = test ]; then
   needs+=("gcc:gcc" "git:git") # the race detector is C; the version comes from git
   needs+=("sqfstar:squashfs-tools")
+  needs+=("qemu-system-aarch64:qemu-system-arm") # a guest of another architecture
   [ "$(uname -s)-$(id -u)" != Linux-0 ] || needs+=("ip:iproute2") # an address to reach from guests
 fi
 

@@ -51,6 +51,9 @@ func driverNames(host Host) []string {
 
 // chosenDriver says what "auto" means on this host.
 func chosenDriver(host Host, vm spec.VM) string {
+	if vm.Driver == "auto" && vm.Arch != "" {
+		return "qemu" // no other emulates
+	}
 	if vm.Driver == "auto" {
 		return host.autoDriver()
 	}

@@ -35,6 +35,15 @@ type imageSources struct {
 	dir       string          // the project's
 	templates *linuxkit.Builder
 	schemes   map[string]sources.Source
+	foreign   map[string]*imageSources // the same for guests of another architecture
+}
+
+// of is where an image's sources are: they are for one kind of computer each.
+func (s *imageSources) of(img spec.Image) *imageSources {
+	if foreign, ok := s.foreign[img.Arch]; ok {
+		return foreign
+	}
+	return s
 }
 
 // imageUse says how images are had in one run.
@@ -68,16 +77,37 @@ func openImageSources(host Host, dir string, use imageUse) (*imageSources, error
 	if err != nil {
 		return nil, err
 	}
+	if err := s.wire(host, user, use); err != nil {
+		return nil, err
+	}
+	s.foreign = map[string]*imageSources{}
+	for _, arch := range []string{spec.ArchAMD64, spec.ArchARM64} {
+		if arch == host.Arch {
+			continue
+		}
+		other, there := *s, host
+		other.foreign, there.Arch = nil, arch
+		if err := other.wire(there, user, use); err != nil {
+			return nil, err
+		}
+		s.foreign[arch] = &other
+	}
+	return s, nil
+}
+
+// wire makes the sources, for guests of the host's architecture.
+func (s *imageSources) wire(host Host, user settings, use imageUse) error {
+	images, dir := s.store, s.dir
 	pulled, err := registries(host, images, user, proxy(use))
 	if err != nil {
-		return nil, err
+		return err
 	}
 	packages := apt.New(apt.Settings{Store: images, Now: host.Now, Offline: use.offline})
 	kernel := packages.Kernel(guest.Modules())
 	containerKernel := packages.Kernel(append(guest.Modules(), guest.ContainerModules()...))
 	root, err := os.OpenRoot(dir)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	components := map[string]sources.Components{
 		"apt":            packages,
@@ -91,18 +121,18 @@ func openImageSources(host Host, dir string, use imageUse) (*imageSources, error
 	}
 	home, err := homeFiles(host.Home)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	s.templates = templateReader(host, root.FS(), home)
 	s.templates.Store, s.templates.Components = images, components
 	if s.schemes, err = downloads(host, images, user, proxy(use)); err != nil {
-		return nil, err
+		return err
 	}
 	for scheme, source := range s.schemes {
 		s.schemes[scheme] = s.book.Source(source, host.Arch)
 	}
 	s.schemes["file"] = file.Source{Store: images, Dir: dir, Arch: host.Arch}
-	return s, nil
+	return nil
 }
 
 // templateReader reads templates, and cannot build them yet.
@@ -148,6 +178,7 @@ func (s *imageSources) Resolve(ctx context.Context, img spec.Image) (sources.Dig
 
 // Fetch brings the image's files here.
 func (s *imageSources) Fetch(ctx context.Context, img spec.Image, d sources.Digest, report sources.Report) (sources.Artifact, error) {
+	s = s.of(img)
 	source, err := s.source(img)
 	if err != nil {
 		return sources.Artifact{}, err
@@ -166,6 +197,7 @@ func (s *imageSources) Fetch(ctx context.Context, img spec.Image, d sources.Dige
 // Describe resolves an image and says what it is made from. One that is
 // fetched as it is has neither key nor inputs.
 func (s *imageSources) Describe(ctx context.Context, img spec.Image) (linuxkit.Description, error) {
+	s = s.of(img)
 	if source, err := s.source(img); err == nil && source == s.templates {
 		return s.templates.Describe(ctx, img)
 	}
@@ -185,6 +217,7 @@ func sourceSchemes() []string {
 }
 
 func (s *imageSources) source(img spec.Image) (sources.Source, error) {
+	s = s.of(img)
 	if img.Template != nil || linuxkit.IsContainer(img) && len(img.Fallbacks) == 0 {
 		return s.templates, nil
 	}

@@ -92,6 +92,7 @@ func openProjectOr(host Host, flags stackFlags, start func(project fs.FS) []byte
 		Version:       version,
 		Drivers:       driverNames(host),
 		Sources:       sourceSchemes(),
+		Arch:          host.Arch,
 		Builtins:      linuxkit.Builtins(),
 		UserTemplates: openUserTemplates(host).names(),
 		EnvVars:       envVars(host.Environ),

@@ -27,6 +27,9 @@ func (d *Driver) Check(vm spec.VM) []drivers.Problem {
 	if vm.CPUs > maxCPUs {
 		add("cpus", fmt.Sprintf("Hyperkit's machines have at most %d processors", maxCPUs), `Write a smaller number, or driver = "qemu".`)
 	}
+	if vm.Arch != "" {
+		add("arch", "Hyperkit emulates no other architecture", otherDriver)
+	}
 	if vm.Isolated {
 		add("", "Hyperkit cannot shut a machine off, as an agent's is", otherDriver)
 	}

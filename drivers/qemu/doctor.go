@@ -1,6 +1,7 @@
 package qemu
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"os/exec"
 	"regexp"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -48,7 +50,7 @@ func (d *Driver) Check(vm spec.VM) []drivers.Problem {
 			Hint:      "Share a directory that contains several of them.",
 		})
 	}
-	return append(append(problems, d.checkVirtiofs(vm)...), checkFirmware(vm)...)
+	return slices.Concat(problems, d.checkArch(vm), d.checkVirtiofs(vm), checkFirmware(vm))
 }
 
 // ShareWay is 9p, which every QEMU has and no other program takes part in.
@@ -59,15 +61,32 @@ func (d *Driver) ShareWay(s spec.Share) (way, why string) {
 	return spec.Share9P, ""
 }
 
+// checkArch finds that the QEMU is missing that emulates another architecture.
+func (d *Driver) checkArch(vm spec.VM) []drivers.Problem {
+	if vm.Arch == "" {
+		return nil
+	}
+	program := binaryFor(vm.Arch)
+	if _, err := d.settings.LookPath(program); err == nil {
+		return nil
+	}
+	return []drivers.Problem{{
+		Attribute: "arch",
+		Summary:   program + " is not installed, which guests for " + vm.Arch + " run on",
+		Hint:      "Type: " + installHint(program),
+	}}
+}
+
 // checkFirmware finds firmware that is asked for and not there. What a disk's
 // header asks for is seen when it is started.
 func checkFirmware(vm spec.VM) []drivers.Problem {
-	_, found := firmware(runtime.GOARCH)
+	arch := cmp.Or(vm.Arch, runtime.GOARCH)
+	_, found := firmware(arch)
 	switch {
 	case vm.Firmware == spec.FirmwareUEFI && !found:
-		return []drivers.Problem{{Attribute: "firmware", Summary: "No UEFI firmware is installed", Hint: "Type: " + firmwareHint(runtime.GOARCH)}}
-	case vm.Firmware == spec.FirmwareBIOS && runtime.GOARCH == arm64:
-		return []drivers.Problem{{Attribute: "firmware", Summary: "Machines of this computer have no BIOS", Hint: "They start by UEFI, as all arm64 machines do. Take it out."}}
+		return []drivers.Problem{{Attribute: "firmware", Summary: "No UEFI firmware is installed", Hint: "Type: " + firmwareHint(arch)}}
+	case vm.Firmware == spec.FirmwareBIOS && arch == arm64:
+		return []drivers.Problem{{Attribute: "firmware", Summary: "arm64 machines have no BIOS", Hint: "They start by UEFI. Take it out."}}
 	}
 	return nil
 }

@@ -110,6 +110,7 @@ func (c *config) image(img spec.Image) {
 		if img.SHA256 != "" {
 			b.SetAttributeValue("sha256", cty.StringVal(img.SHA256))
 		}
+		arch(b, img)
 		return
 	}
 	b := c.block("template", img.Address)
@@ -122,6 +123,13 @@ func (c *config) image(img spec.Image) {
 	}
 	if len(img.Template.Vars) > 0 {
 		b.SetAttributeValue("vars", texts(img.Template.Vars))
+	}
+	arch(b, img)
+}
+
+func arch(b *hclwrite.Body, img spec.Image) {
+	if img.Arch != "" {
+		b.SetAttributeValue("arch", cty.StringVal(img.Arch))
 	}
 }
 
