@@ -8,8 +8,8 @@ func Modules() []string {
 		// The machine: PCI and MMIO transports, and what hangs on them.
 		"virtio_pci", "virtio_mmio", "virtio_net", "virtio_blk", "virtio_scsi", "sd_mod", "sr_mod",
 		"virtio_console", "virtio_balloon", "virtio_rng",
-		// The power button.
-		"button", "evdev",
+		// The power button: by ACPI, and of machines without it.
+		"button", "gpio_keys", "evdev",
 		// Shares.
 		"9pnet_virtio", "9pnet_fd", "9p", "virtiofs",
 		// Containers and disks.

@@ -70,7 +70,7 @@ func (m *machine) boot() {
 	m.serveSSH()
 	m.say(guest.StageSSH)
 
-	m.modules.load("button", "evdev")
+	m.modules.load("button", "gpio_keys", "evdev")
 	m.watchPowerButton()
 	m.modules.loadForDevices(everything)
 	m.mountShares()
