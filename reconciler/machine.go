@@ -40,14 +40,14 @@ func Machine(i state.Instance, paths layout.Stack, project string) drivers.Machi
 	}
 }
 
-// discFile is the disk with a seed, in an instance's directory.
-const discFile = "seed.iso"
+// DiscFile is the disk with a seed, in an instance's directory.
+const DiscFile = "seed.iso"
 
 func machineDisc(vm spec.VM, dir string) string {
 	if vm.Seed.IsZero() {
 		return ""
 	}
-	return filepath.Join(dir, discFile)
+	return filepath.Join(dir, DiscFile)
 }
 
 // machineLogin is who gets into the guest, and how.

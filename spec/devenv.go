@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/hashicorp/hcl/v2"
 	"github.com/zclconf/go-cty/cty"
 )
 
@@ -45,19 +44,6 @@ type Test struct {
 	Artifacts []string `json:"artifacts,omitempty"` // paths in the guest, relative to the project
 }
 
-// Agent is a program that works on the project by itself.
-type Agent struct {
-	Name    string            `json:"name"`
-	Command []string          `json:"command,omitempty"` // none: the program of that name
-	Args    []string          `json:"args,omitempty"`
-	Auth    []string          `json:"auth,omitempty"`
-	Egress  []string          `json:"egress,omitempty"` // entries as in Egress; none: nothing
-	Model   string            `json:"model,omitempty"`
-	Env     map[string]string `json:"env,omitempty"`
-	Budget  string            `json:"budget,omitempty"`
-	Origin  Pos               `json:"-"`
-}
-
 const (
 	// DevenvProject is where a devenv's guest sees the project.
 	DevenvProject = "/app"
@@ -76,20 +62,6 @@ const (
 	devenvCache     = "/root/.cache"
 	devenvCacheSize = 20 * 1024 // MiB; it takes no space until it is written to
 )
-
-// devenvCacheEnv points programs to the cache that otherwise keep what they
-// downloaded elsewhere.
-func devenvCacheEnv() map[string]string {
-	return map[string]string{
-		"GOMODCACHE":            devenvCache + "/go-mod",
-		"npm_config_cache":      devenvCache + "/npm",
-		"npm_config_store_dir":  devenvCache + "/pnpm",
-		"BUN_INSTALL_CACHE_DIR": devenvCache + "/bun",
-		"CARGO_HOME":            devenvCache + "/cargo",
-		"COMPOSER_CACHE_DIR":    devenvCache + "/composer",
-		"BUNDLE_USER_HOME":      devenvCache + "/bundle",
-	}
-}
 
 // addDevenvs declares a VM for each devenv block.
 func (d *declarations) addDevenvs(blocks []*block, rep *report) {
@@ -297,79 +269,6 @@ func (i *instance) devenvShare(project string) {
 	i.vm.Shares = append(i.vm.Shares, s)
 }
 
-// caches makes a volume of each directory that is to survive the machine.
-func (i *instance) caches(size int) {
-	b := i.node.block
-	paths := []string{devenvCache}
-	at := b.at
-	if arg := b.args["caches"]; arg != nil {
-		paths, at = i.plainWords(b, "caches"), arg.at
-	}
-	for _, p := range paths {
-		if detail := badMountPath(p); detail != "" {
-			i.wrong(b, "caches", "Invalid path", "%s", detail)
-			continue
-		}
-		i.cache(p, size, at)
-	}
-	if slices.Contains(paths, devenvCache) {
-		i.cacheEnv(at)
-	}
-}
-
-// dockerVolume keeps images and containers, unless something is mounted there.
-func (i *instance) dockerVolume(size int, at hcl.Range) {
-	if slices.ContainsFunc(i.vm.Mounts, func(m Mount) bool { return m.Path == dockerData }) {
-		return
-	}
-	i.cache(dockerData, size, at)
-}
-
-// cacheSize is how much each cache holds, in MiB.
-func (i *instance) cacheSize() int {
-	if i.node.block.args["cache_size"] == nil {
-		return devenvCacheSize
-	}
-	f := &fields{evaluator: i.evaluator, node: i.node, ctx: i.ctx}
-	size := f.size(i.node.block, "cache_size", LeastFileSystem)
-	i.failed = i.failed || f.failed
-	return size
-}
-
-func (i *instance) cache(p string, size int, at hcl.Range) {
-	name := offer(identifier(p), "cache")
-	v := Volume{Address: i.address + ".volume." + Address(name), Name: hostLabel(i.node.name + "-" + name), Size: size, Format: "raw", Origin: position(at)}
-	m := Mount{Volume: v.Address, Path: p, Size: size}
-	clash := slices.ContainsFunc(i.vm.Mounts, func(o Mount) bool { return o.Path == p || o.Volume == m.Volume }) ||
-		slices.ContainsFunc(i.vm.Shares, func(s Share) bool { return s.Guest == p })
-	if clash {
-		i.failed = true
-		i.fail(at, "Duplicate cache", "%s has something at %s already, or a cache of nearly that name. Take it out of caches.", i.address, p)
-		return
-	}
-	i.stack.Volumes[v.Address] = v
-	i.origin(m.Attribute(), at)
-	i.vm.Mounts = append(i.vm.Mounts, m)
-}
-
-// cacheEnv adds the variables that the user has not set otherwise.
-func (i *instance) cacheEnv(at hcl.Range) {
-	if slices.Contains(i.vm.Unknown, "env") {
-		return
-	}
-	all := devenvCacheEnv()
-	for _, name := range sortedKeys(all) {
-		if _, given := i.vm.Origins["env."+name]; given {
-			continue
-		}
-		if i.vm.Env == nil {
-			i.vm.Env = map[string]string{}
-		}
-		i.vm.Env[name] = all[name]
-		i.origin("env."+name, at)
-	}
-}
-
 func (i *instance) serve(b *block) Serve {
 	s := Serve{Command: i.command(b, "command", `["npm", "run", "dev"]`)}
 	s.Port = i.fixedPort(b, "port", 8000)
@@ -430,29 +329,6 @@ func (i *instance) test(b *block, earlier []Test) Test {
 	return t
 }
 
-func (i *instance) agent(b *block, earlier []Agent) Agent {
-	a := Agent{
-		Name: b.name, Command: i.command(b, "command", `["my-agent"]`), Args: i.plainWords(b, "args"),
-		Auth: i.plainWords(b, "auth"), Egress: i.plainWords(b, "egress"), Origin: position(b.at),
-	}
-	if slices.ContainsFunc(earlier, func(o Agent) bool { return o.Name == a.Name }) {
-		i.failed = true
-		i.fail(b.at, "Duplicate agent", "%s has an agent %q already. Give one of them another name.", i.address, a.Name)
-	}
-	for _, entry := range a.Egress {
-		if _, problem := ParseEgress(entry); problem != "" {
-			i.wrong(b, "egress", "Invalid egress", "%s", problem)
-		}
-	}
-	a.Model = i.plainText(b, "model", `model = "NAME"`)
-	a.Budget = i.plainText(b, "budget", `budget = "500 requests"`)
-	if _, problem := ParseBudget(a.Budget); a.Budget != "" && problem != "" {
-		i.wrong(b, "budget", "Invalid budget", "%s", problem)
-	}
-	a.Env = i.plainEnv(b)
-	return a
-}
-
 func (i *instance) plainText(b *block, name, example string) string {
 	v, ok := i.known(b, name, "", cty.String)
 	if !ok || i.secretly(b.args[name]) {
@@ -478,37 +354,4 @@ func (i *instance) plainEnv(b *block) map[string]string {
 		}
 	}
 	return env
-}
-
-// AgentVM is the address of the machine that an agent of a devenv works in.
-func AgentVM(devenv Address, agent string) Address {
-	_, name, _ := strings.Cut(string(devenv), ".")
-	return Address("vm." + name + "-" + agent)
-}
-
-// agentVMs declares a machine for each agent of a devenv: one like the devenv's,
-// without a way out, and with nothing of the host but the project. What the
-// devenv is given in secret is not for agents.
-func (e *evaluator) agentVMs(n *node, like VM) {
-	for _, a := range e.stack.Devenvs[like.Address].Agents {
-		vm := VM{
-			Address: AgentVM(like.Address, a.Name), Name: hostLabel(like.Name + "-" + a.Name),
-			Image: like.Image, Driver: like.Driver, CPUs: like.CPUs, Memory: like.Memory, Running: like.Running,
-			Env: maps.Clone(like.Env), Cmdline: like.Cmdline, Ready: like.Ready, Labels: like.Labels, Isolated: true,
-			Origins: map[string]Pos{"": a.Origin},
-		}
-		for _, s := range like.Shares {
-			if s.Guest == DevenvProject {
-				s.Project = true // nobody would look at what an agent left there
-				vm.Shares = append(vm.Shares, s)
-				vm.Origins[s.Attribute()] = like.Origin(s.Attribute())
-			}
-		}
-		if other, taken := e.stack.VMs[vm.Address]; taken && other.Isolated {
-			continue // told as a duplicate agent
-		}
-		// Of a vm block with that address, the names clash too.
-		e.claims.addName(vm.Name, vm.Address, n.block.at)
-		e.stack.VMs[vm.Address] = vm
-	}
 }

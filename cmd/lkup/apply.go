@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -187,20 +188,15 @@ func (c *applyFlags) carryOut(call *call, x execution) error {
 	return err
 }
 
-// copyShares brings machines that the plan is not about what has changed in
+// copyShares brings machines that the plan leaves running what has changed in
 // the shares that they have copies of.
 func (c *applyFlags) copyShares(call *call, x execution) error {
-	if x.choice.Destroy || x.choice.RefreshOnly {
+	if x.choice.RefreshOnly {
 		return nil
 	}
-	within := func(all []spec.Address, a spec.Address) bool {
-		return slices.ContainsFunc(all, func(t spec.Address) bool { return t.Covers(a) })
-	}
 	meant := func(a spec.Address) bool {
-		about := slices.ContainsFunc(x.plan.Steps, func(s planner.Step) bool {
-			return s.Address == a && s.Action != planner.NoOp && s.Action != planner.Update
-		})
-		return !about && (len(x.choice.Target) == 0 || within(x.choice.Target, a)) && !within(x.choice.Exclude, a)
+		at, selected := slices.BinarySearchFunc(x.plan.Steps, a, func(s planner.Step, a spec.Address) int { return cmp.Compare(s.Address, a) })
+		return selected && (x.plan.Steps[at].Action == planner.NoOp || x.plan.Steps[at].Action == planner.Update)
 	}
 	r := x.reconciler
 	shown := sync.OnceValue(func() view.Progress { return c.progress(call, x.plan) })

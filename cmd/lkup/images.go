@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/lkup/lkup/guest"
 	"github.com/lkup/lkup/guest/embedded"
@@ -35,15 +36,15 @@ type imageSources struct {
 	dir       string          // the project's
 	templates *linuxkit.Builder
 	schemes   map[string]sources.Source
-	foreign   map[string]*imageSources // the same for guests of another architecture
+	foreign   func() (*imageSources, error) // the same for guests of another architecture
 }
 
 // of is where an image's sources are: they are for one kind of computer each.
-func (s *imageSources) of(img spec.Image) *imageSources {
-	if foreign, ok := s.foreign[img.Arch]; ok {
-		return foreign
+func (s *imageSources) of(img spec.Image) (*imageSources, error) {
+	if img.Arch == "" || s.foreign == nil {
+		return s, nil
 	}
-	return s
+	return s.foreign()
 }
 
 // imageUse says how images are had in one run.
@@ -80,18 +81,11 @@ func openImageSources(host Host, dir string, use imageUse) (*imageSources, error
 	if err := s.wire(host, user, use); err != nil {
 		return nil, err
 	}
-	s.foreign = map[string]*imageSources{}
-	for _, arch := range []string{spec.ArchAMD64, spec.ArchARM64} {
-		if arch == host.Arch {
-			continue
-		}
-		other, there := *s, host
-		other.foreign, there.Arch = nil, arch
-		if err := other.wire(there, user, use); err != nil {
-			return nil, err
-		}
-		s.foreign[arch] = &other
+	other, there := *s, host
+	if there.Arch = spec.ArchARM64; host.Arch == there.Arch {
+		there.Arch = spec.ArchAMD64
 	}
+	s.foreign = sync.OnceValues(func() (*imageSources, error) { return &other, other.wire(there, user, use) })
 	return s, nil
 }
 
@@ -178,7 +172,10 @@ func (s *imageSources) Resolve(ctx context.Context, img spec.Image) (sources.Dig
 
 // Fetch brings the image's files here.
 func (s *imageSources) Fetch(ctx context.Context, img spec.Image, d sources.Digest, report sources.Report) (sources.Artifact, error) {
-	s = s.of(img)
+	s, err := s.of(img)
+	if err != nil {
+		return sources.Artifact{}, err
+	}
 	source, err := s.source(img)
 	if err != nil {
 		return sources.Artifact{}, err
@@ -197,7 +194,10 @@ func (s *imageSources) Fetch(ctx context.Context, img spec.Image, d sources.Dige
 // Describe resolves an image and says what it is made from. One that is
 // fetched as it is has neither key nor inputs.
 func (s *imageSources) Describe(ctx context.Context, img spec.Image) (linuxkit.Description, error) {
-	s = s.of(img)
+	s, err := s.of(img)
+	if err != nil {
+		return linuxkit.Description{}, err
+	}
 	if source, err := s.source(img); err == nil && source == s.templates {
 		return s.templates.Describe(ctx, img)
 	}
@@ -217,7 +217,10 @@ func sourceSchemes() []string {
 }
 
 func (s *imageSources) source(img spec.Image) (sources.Source, error) {
-	s = s.of(img)
+	s, err := s.of(img)
+	if err != nil {
+		return nil, err
+	}
 	if img.Template != nil || linuxkit.IsContainer(img) && len(img.Fallbacks) == 0 {
 		return s.templates, nil
 	}

@@ -34,8 +34,8 @@ type host struct {
 
 // The architectures of guests, as Go names them.
 const (
-	amd64 = "amd64"
-	arm64 = "arm64"
+	amd64 = spec.ArchAMD64
+	arm64 = spec.ArchARM64
 )
 
 // binaryFor is the QEMU program for a guest architecture.

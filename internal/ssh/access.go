@@ -117,7 +117,9 @@ func (a Access) settings(m drivers.Machine, vm spec.VM, k keys) guest.Config {
 }
 
 // Files are those by which the guest is reached and known.
-func (Access) Files() []string { return []string{hostKeyFile, clientKeyFile, knownHosts, discFile} }
+func (Access) Files() []string {
+	return []string{hostKeyFile, clientKeyFile, knownHosts, reconciler.DiscFile}
+}
 
 // setNetworks gives the guest its addresses, and says who tells it names.
 func setNetworks(c *guest.Config, m drivers.Machine) {

@@ -26,7 +26,6 @@ const (
 	clientKeyFile = "id_ed25519"
 	knownHosts    = "known_hosts"
 	seedFile      = "seed.cpio"
-	discFile      = "seed.iso"
 )
 
 // keys are an instance's.
