@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/lkup/lkup/internal/process"
 	"github.com/lkup/lkup/share"
 )
 
@@ -42,7 +43,7 @@ func newReview(ctx context.Context, dir, original string, protected []string) (*
 	if err := os.MkdirAll(v.copy(), 0o700); err != nil {
 		return nil, fmt.Errorf("copy %s: %w", original, err)
 	}
-	out, err := exec.CommandContext(ctx, "cp", "-RpP", original+"/.", v.copy()).CombinedOutput()
+	out, err := process.Command(ctx, "cp", "-RpP", original+"/.", v.copy()).CombinedOutput()
 	if err != nil {
 		return nil, fmt.Errorf("copy %s to %s: %w: %s", original, v.copy(), err, bytes.TrimSpace(out))
 	}
@@ -67,7 +68,7 @@ func (v *review) git(ctx context.Context, worktree string, in io.Reader, args ..
 		"-c", "core.hooksPath=" + os.DevNull, "-c", "core.fsmonitor=false", "-c", "core.autocrlf=false", "-c", "diff.ignoreSubmodules=all",
 		"-c", "core.quotePath=false", "-c", "core.excludesFile=" + os.DevNull, "-c", "advice.addEmbeddedRepo=false", "-c", "gc.auto=0",
 	}, args...)
-	cmd := exec.CommandContext(ctx, v.program, args...)
+	cmd := process.Command(ctx, v.program, args...)
 	cmd.Dir, cmd.Stdin = worktree, in
 	cmd.Env = []string{
 		"HOME=" + v.dir, "LC_ALL=C", "GIT_DIR=" + filepath.Join(v.dir, "git"), "GIT_WORK_TREE=" + worktree,

@@ -7,11 +7,11 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"syscall"
 
 	"github.com/lkup/lkup/drivers"
+	"github.com/lkup/lkup/internal/process"
 )
 
 const mib = 1 << 20
@@ -77,7 +77,7 @@ func (d *Driver) convert(ctx context.Context, disk drivers.Disk, partial, path s
 	if err != nil {
 		return fmt.Errorf("hyperkit takes raw disks, and %s has the format %s; type: brew install qemu, whose qemu-img converts it", disk.Path, disk.Format)
 	}
-	cmd := exec.CommandContext(ctx, program, "convert", "-f", disk.Format, "-O", "raw", disk.Path, partial)
+	cmd := process.Command(ctx, program, "convert", "-f", disk.Format, "-O", "raw", disk.Path, partial)
 	cmd.Env = append([]string{}, d.settings.Env...)
 	if output, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("convert %s: %w\n%s", disk.Path, err, output)

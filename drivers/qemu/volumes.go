@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"os/exec"
 	"strconv"
 
 	"github.com/lkup/lkup/drivers"
+	"github.com/lkup/lkup/internal/process"
 )
 
 func volumeNode(n int) string { return "volume" + strconv.Itoa(n) }
@@ -87,7 +87,7 @@ func (d *Driver) image(ctx context.Context, words ...string) error {
 	if err != nil {
 		return err
 	}
-	cmd := exec.CommandContext(ctx, program, words...)
+	cmd := process.Command(ctx, program, words...)
 	cmd.Env = append([]string{}, d.settings.Env...)
 	if output, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("%w\n%s\n  %s", err, indent(string(output)), quote(append([]string{program}, words...)))

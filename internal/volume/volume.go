@@ -15,6 +15,7 @@ import (
 	"runtime"
 	"strings"
 
+	"github.com/lkup/lkup/internal/process"
 	"github.com/lkup/lkup/sources/file"
 )
 
@@ -49,7 +50,7 @@ func (d Disks) Formatter() (string, error) {
 
 // run runs a program with nothing but the given environment.
 func run(ctx context.Context, env []string, program string, args ...string) error {
-	cmd := exec.CommandContext(ctx, program, args...)
+	cmd := process.Command(ctx, program, args...)
 	cmd.Env = append([]string{}, env...)
 	if output, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("%s: %w: %s", program, err, strings.TrimSpace(string(output)))

@@ -14,6 +14,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/lkup/lkup/internal/process"
 )
 
 // kernelSquashfs has the root as a squashfs on a disk. The kernel's own files
@@ -76,7 +78,7 @@ func squash(ctx context.Context, program, path, from string) error {
 		return err
 	}
 	defer func() { _ = file.Close() }()
-	cmd := exec.CommandContext(ctx, program, squashArgs(path)...)
+	cmd := process.Command(ctx, program, squashArgs(path)...)
 	// Neither the user's language nor a SOURCE_DATE_EPOCH, which the program
 	// refuses beside -mkfs-time.
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "LC_ALL=C", "TZ=UTC"}

@@ -5,11 +5,12 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 
 	"github.com/google/renameio/v2"
+
+	"github.com/lkup/lkup/internal/process"
 )
 
 // debianArch is Debian's name of a GOARCH.
@@ -80,7 +81,7 @@ func (h host) configText(arch string) string {
 // acquireSettings are the host's settings below Acquire, without the kinds of
 // index files, which would only cost downloads.
 func (h host) acquireSettings(ctx context.Context) (string, error) {
-	cmd := exec.CommandContext(ctx, "apt-config", "dump")
+	cmd := process.Command(ctx, "apt-config", "dump")
 	cmd.Env = append(cmd.Environ(), "LC_ALL=C")
 	out, err := output(cmd)
 	if err != nil {

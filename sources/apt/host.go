@@ -16,6 +16,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/lkup/lkup/internal/process"
 	"github.com/lkup/lkup/sources"
 	"github.com/lkup/lkup/sources/store"
 )
@@ -219,7 +220,7 @@ func (h host) adopt(dir string, wanted map[sources.Digest]Package) error {
 // run runs one command of the package system in dir with the private
 // configuration, and returns what it printed.
 func (h host) run(ctx context.Context, arch, dir string, args []string) ([]byte, error) {
-	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
+	cmd := process.Command(ctx, args[0], args[1:]...)
 	cmd.Dir = dir
 	cmd.Env = append(cmd.Environ(), "LC_ALL=C", "DEBIAN_FRONTEND=noninteractive", "APT_CONFIG="+h.config(arch))
 	return output(cmd)

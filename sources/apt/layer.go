@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/lkup/lkup/internal/process"
 	"github.com/lkup/lkup/sources"
 	"github.com/lkup/lkup/sources/store"
 )
@@ -176,7 +177,7 @@ func cleanName(name string) string { return path.Clean("/" + name)[1:] }
 func unpack(ctx context.Context, file string, read func(io.Reader) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "dpkg-deb", "--fsys-tarfile", file)
+	cmd := process.Command(ctx, "dpkg-deb", "--fsys-tarfile", file)
 	var problems bytes.Buffer
 	cmd.Stderr = &problems
 	out, err := cmd.StdoutPipe()
