@@ -198,6 +198,9 @@ func (h Host) status(ctx context.Context, err error) int {
 		view.Diagnostics(h.Err, h.errStyle(), invalid.files, invalid.diags)
 		return exitInvalid
 	}
+	if ctx.Err() != nil { // what follows is how that ended
+		err = fmt.Errorf("interrupted: %w", err)
+	}
 	view.Error(h.Err, h.errStyle(), err)
 	switch {
 	case errors.As(err, &usage):
