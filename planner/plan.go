@@ -96,8 +96,9 @@ type Instance struct {
 // choice to whoever executes it.
 type Plan struct {
 	// Steps has one entry per VM, wanted or there, sorted by address; NoOp
-	// ones too. With targets, only those that they select; when everything is
-	// destroyed, only those that are there.
+	// ones too, but for those on demand that do not run. With targets, only
+	// those that they select; when everything is destroyed, only those that are
+	// there.
 	Steps []Step `json:"steps"`
 	// Ops are the executable halves of the steps, in an order that respects
 	// After. An op starts when all ops of its After have succeeded, and those of

@@ -48,8 +48,10 @@ type planning struct {
 // selected lists the VMs that the plan is about, sorted.
 func (p *planning) selected() []spec.Address {
 	all := make([]spec.Address, 0, max(len(p.wanted), len(p.Inventory)))
-	for a := range p.wanted {
-		all = append(all, a)
+	for a, vm := range p.wanted {
+		if !vm.OnDemand() || len(p.Targets) > 0 || mayRun(p.Inventory[a]) {
+			all = append(all, a)
+		}
 	}
 	for a := range p.Inventory {
 		if _, both := p.wanted[a]; !both {

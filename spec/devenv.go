@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/hashicorp/hcl/v2"
 	"github.com/zclconf/go-cty/cty"
 )
 
@@ -94,6 +95,7 @@ func (i *instance) devenvImage() {
 	}
 	packages := i.packages()
 	at, from := b.at, cty.StringVal("builtin:"+devenvTemplate)
+	plain := from
 	for _, docker := range b.blocks["docker"] {
 		at, from = docker.at, cty.StringVal("builtin:"+dockerTemplate)
 	}
@@ -112,25 +114,36 @@ func (i *instance) devenvImage() {
 		if name == "template" && v.Type() == cty.String && !strings.Contains(v.AsString(), ":") && !strings.HasSuffix(v.AsString(), ".yml") {
 			v = cty.StringVal("template:" + v.AsString())
 		}
-		at, from = arg.expr.Range(), v
+		at, from, plain = arg.expr.Range(), v, v
 	}
-	a, detail := i.imageOf(from, at)
-	if i.vm.Image = a; detail != "" {
-		i.failed = true
-		i.fail(at, "Invalid image", "%s", detail)
-		return
-	}
-	if len(packages) > 0 {
-		i.addPackages(i.stack.Images[a], packages)
+	i.vm.Image = i.devenvImageOf(from, at, packages, i.node.name)
+	i.agentImage = i.vm.Image
+	if len(b.blocks["agent"]) > 0 && from.Type() == cty.String && !from.RawEquals(plain) && !i.failed {
+		// An engine without a way out is of little use; tools to work with are.
+		i.agentImage = i.devenvImageOf(plain, at, packages, i.node.name+"-agents")
 	}
 }
 
+// devenvImageOf is an image, with packages in it if there are any.
+func (i *instance) devenvImageOf(from cty.Value, at hcl.Range, packages []string, name string) Address {
+	a, detail := i.imageOf(from, at)
+	if detail != "" {
+		i.failed = true
+		i.fail(at, "Invalid image", "%s", detail)
+		return ""
+	}
+	if len(packages) > 0 {
+		return i.addPackages(i.stack.Images[a], packages, name)
+	}
+	return a
+}
+
 // addPackages makes an image of the devenv's own of the template.
-func (i *instance) addPackages(img Image, packages []string) {
+func (i *instance) addPackages(img Image, packages []string, name string) Address {
 	b := i.node.block
 	if img.Template == nil {
 		i.wrong(b, "packages", "Packages without a template", "Packages are put into an image that lkup builds, and %s is one that is ready. Leave image out, or write a template that has what you need: template = template.NAME", img.Address)
-		return
+		return img.Address
 	}
 	own := *img.Template
 	own.Vars = maps.Clone(own.Vars)
@@ -139,12 +152,12 @@ func (i *instance) addPackages(img Image, packages []string) {
 	}
 	if _, taken := own.Vars[packagesVariable]; taken {
 		i.wrong(b, "packages", "Packages given twice", "%s gives the variable %s of its template a value already. Take one of the two out.", img.Address, packagesVariable)
-		return
+		return img.Address
 	}
 	own.Vars[packagesVariable] = strings.Join(packages, ",")
-	img = Image{Address: i.address + ".template." + Address(i.node.name), Template: &own, Arch: img.Arch, Origin: position(b.args["packages"].at)}
+	img = Image{Address: i.address + ".template." + Address(name), Template: &own, Arch: img.Arch, Origin: position(b.args["packages"].at)}
 	i.stack.Images[img.Address] = img
-	i.vm.Image = img.Address
+	return img.Address
 }
 
 func (i *instance) packages() []string {

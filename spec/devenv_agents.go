@@ -51,12 +51,12 @@ func AgentVM(devenv Address, agent string) Address {
 // agentVMs declares a machine for each agent of a devenv: one like the devenv's,
 // without a way out, and with nothing of the host but the project. What the
 // devenv is given in secret is not for agents.
-func (e *evaluator) agentVMs(n *node, like VM) {
+func (e *evaluator) agentVMs(n *node, like VM, image Address) {
 	for _, a := range e.stack.Devenvs[like.Address].Agents {
 		vm := VM{
 			Address: AgentVM(like.Address, a.Name), Name: hostLabel(like.Name + "-" + a.Name),
-			Image: like.Image, Driver: like.Driver, Arch: like.Arch, CPUs: like.CPUs, Memory: like.Memory, Running: like.Running,
-			Env: maps.Clone(like.Env), Cmdline: like.Cmdline, Ready: like.Ready, Labels: like.Labels, Isolated: true,
+			Image: image, Driver: like.Driver, Arch: like.Arch, CPUs: like.CPUs, Memory: like.Memory, Running: like.Running,
+			Env: openEnv(like), Cmdline: like.Cmdline, Ready: like.Ready, Labels: like.Labels, Isolated: true,
 			Origins: map[string]Pos{"": a.Origin},
 		}
 		for _, s := range like.Shares {
@@ -73,4 +73,13 @@ func (e *evaluator) agentVMs(n *node, like VM) {
 		e.claims.addName(vm.Name, vm.Address, n.block.at)
 		e.stack.VMs[vm.Address] = vm
 	}
+}
+
+// openEnv is the environment of a machine without what no screen may show.
+func openEnv(like VM) map[string]string {
+	env := maps.Clone(like.Env)
+	maps.DeleteFunc(env, func(name, _ string) bool {
+		return slices.Contains(like.Sensitive, "env."+name)
+	})
+	return env
 }

@@ -24,6 +24,8 @@ type instance struct {
 	ctx    *hcl.EvalContext
 	vm     VM
 	failed bool
+	// agentImage is that of the machines of a devenv's agents.
+	agentImage Address
 }
 
 func (i *instance) evaluate() {

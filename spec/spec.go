@@ -202,6 +202,11 @@ type VM struct {
 	Origins map[string]Pos `json:"-"`
 }
 
+// OnDemand says that it is made when somebody asks for it by its address, and
+// not with all others: an agent's machine is, which has nothing to do while no
+// agent runs.
+func (vm VM) OnDemand() bool { return vm.Isolated }
+
 // Port forwards a port of the host to one of the guest.
 type Port struct {
 	Guest    int    `json:"guest"`

@@ -36,7 +36,7 @@ func (e *evaluator) vm(n *node) {
 		n.instances = append(n.instances, i.vm.Address)
 		n.keys = append(n.keys, r.key)
 		e.stack.VMs[i.vm.Address] = i.vm
-		e.agentVMs(n, i.vm)
+		e.agentVMs(n, i.vm, i.agentImage)
 	}
 	n.value = cty.DynamicVal
 	if n.used && !n.tainted {
