@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	mathrand "math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -33,6 +32,7 @@ type world struct {
 	images map[spec.Address]spec.Image
 	events []reconciler.Event
 	mu     sync.Mutex
+	ends   sync.Map // address -> the kernel command line of its last run
 }
 
 const digest = sources.Digest("sha256:0000000000000000000000000000000000000000000000000000000000000000")
@@ -268,121 +268,6 @@ func TestInterruptedStartsNothingNew(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.settled(stack)
-}
-
-// TestWhateverFailsTheNextApplyConverges edits random stacks and fails random
-// effects, before or after they happen; then, without failures, one apply must
-// bring what the last stack asks for, and leave nothing else.
-func TestWhateverFailsTheNextApplyConverges(t *testing.T) {
-	const seeds = 60
-	for seed := range uint64(seeds) {
-		t.Run(fmt.Sprint(seed), func(t *testing.T) {
-			t.Parallel()
-			w := newWorld(t)
-			random := mathrand.New(mathrand.NewPCG(seed, 1))
-			var stack *spec.Stack
-			for range 4 {
-				stack = randomStack(random, 21000+16*int(seed))
-				w.driver.Fail = failing(random.Uint64())
-				_ = w.apply(t.Context(), stack) // it may fail, that is the point
-				w.drift(random)
-			}
-			w.driver.Fail = nil
-			if err := w.apply(t.Context(), stack); err != nil {
-				t.Fatal(err)
-			}
-			w.settled(stack)
-			nothing := stackOf()
-			if err := w.apply(t.Context(), nothing); err != nil {
-				t.Fatal(err)
-			}
-			w.settled(nothing)
-		})
-	}
-}
-
-// failing fails one effect in six.
-func failing(seed uint64) func(string, drivers.Machine) error {
-	var mu sync.Mutex
-	random := mathrand.New(mathrand.NewPCG(seed, 2))
-	return func(op string, m drivers.Machine) error {
-		mu.Lock()
-		defer mu.Unlock()
-		if random.IntN(6) == 0 {
-			return fmt.Errorf("injected %s of %s", op, m.Name)
-		}
-		return nil
-	}
-}
-
-// drift changes a running machine behind lkup's back.
-func (w *world) drift(random *mathrand.Rand) {
-	w.t.Helper()
-	w.driver.Fail = nil
-	known, err := state.Read(w.paths)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	for _, i := range known.Instances {
-		m := reconciler.Machine(i, w.paths, "/project")
-		status, err := w.driver.Status(w.t.Context(), m)
-		if err != nil {
-			w.t.Fatal(err)
-		}
-		if status.State != drivers.Running {
-			continue
-		}
-		switch random.IntN(4) {
-		case 0:
-			m.Ports = nil
-			err = w.driver.Forward(w.t.Context(), m)
-		case 1:
-			m.Memory = 64
-			err = w.driver.Balloon(w.t.Context(), m)
-		case 2:
-			err = w.driver.Kill(m)
-		}
-		if err != nil {
-			w.t.Fatal(err)
-		}
-	}
-}
-
-// randomStack has host ports from a number on, each of one machine at a time,
-// which they change hands between.
-func randomStack(random *mathrand.Rand, from int) *spec.Stack {
-	free := random.Perm(8)
-	names := []string{"a", "b", "c", "d", "e", "f"}
-	random.Shuffle(len(names), func(i, j int) { names[i], names[j] = names[j], names[i] })
-	var vms []spec.VM
-	for i, name := range names[:1+random.IntN(len(names))] {
-		v := vm(name, 128*(1+random.IntN(2)))
-		for _, earlier := range names[:i] {
-			if random.IntN(3) == 0 {
-				v.DependsOn = append(v.DependsOn, spec.Address("vm."+earlier))
-			}
-		}
-		slices.Sort(v.DependsOn)
-		v.Running = random.IntN(8) != 0
-		for guest := range random.IntN(3) {
-			if len(free) > 0 {
-				v.Ports = append(v.Ports, spec.Port{Guest: guest + 1, Host: from + free[0], Address: "127.0.0.1", Protocol: "tcp"})
-				free = free[1:]
-			}
-		}
-		if random.IntN(3) == 0 {
-			v.Mounts = []spec.Mount{{Volume: spec.Address("volume." + name), Size: 1}}
-		}
-		vms = append(vms, v)
-	}
-	stack := stackOf(vms...)
-	stack.Volumes = map[spec.Address]spec.Volume{}
-	for _, v := range vms {
-		for _, m := range v.Mounts {
-			stack.Volumes[m.Volume] = spec.Volume{Address: m.Volume, Name: v.Name, Size: m.Size, Format: "raw"}
-		}
-	}
-	return stack
 }
 
 func TestAMachineThatEndsWhileItIsAwaitedFailsAtOnce(t *testing.T) {
