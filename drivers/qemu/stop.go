@@ -127,11 +127,12 @@ func slow(err error) bool {
 // guest that boots does not hear the first ones.
 const pressAgain = 2 * time.Second
 
-// button presses the power button until ctx ends.
+// button presses the power button until ctx ends. Once it was pressed, a monitor
+// that is gone is a QEMU that ends: that is waited for.
 func (l ladder) button(ctx context.Context) error {
 	tick := time.NewTicker(pressAgain)
 	defer tick.Stop()
-	for {
+	for pressed := false; ; {
 		guest, err := askRunState(ctx, l.m)
 		if err == nil && !guest.Running {
 			_, err = ask(ctx, monitorPath(l.m), "cont")
@@ -139,7 +140,8 @@ func (l ladder) button(ctx context.Context) error {
 		if err == nil {
 			_, err = ask(ctx, monitorPath(l.m), "system_powerdown")
 		}
-		if err != nil && !slow(err) {
+		pressed = pressed || err == nil
+		if err != nil && !pressed && !slow(err) {
 			return err
 		}
 		select {
