@@ -20,7 +20,7 @@ import (
 )
 
 // dialLimit bounds the connection to a guest, not the session.
-const dialLimit = 15 * time.Second
+const dialLimit = 30 * time.Second
 
 type execCmd struct {
 	dirFlag
@@ -156,7 +156,7 @@ func dial(call *call, r reached) (*ssh.Conn, error) {
 	if status.State != drivers.Running {
 		return nil, fmt.Errorf("%s is %s; type lkup apply to start it", address, status.State)
 	}
-	ctx, cancel := context.WithTimeout(call.ctx, dialLimit)
+	ctx, cancel := context.WithTimeoutCause(call.ctx, dialLimit, fmt.Errorf("it does not answer within %s", dialLimit))
 	defer cancel()
 	conn, err := ssh.Connect(ctx, r.machine)
 	if err != nil {

@@ -2,7 +2,6 @@ package ssh
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -152,7 +151,7 @@ func (a Access) Dial(ctx context.Context, m drivers.Machine) (reconciler.Guest, 
 }
 
 // Connect opens one connection to a guest that Prepare has given its keys. It
-// tries once, and gives up when ctx ends.
+// tries once, and gives up when ctx ends, with its cause.
 func Connect(ctx context.Context, m drivers.Machine) (*Conn, error) {
 	l, err := loginOf(m)
 	if err != nil {
@@ -170,8 +169,11 @@ func Connect(ctx context.Context, m drivers.Machine) (*Conn, error) {
 	// The handshake knows no context, so its end closes the connection.
 	stop := context.AfterFunc(ctx, func() { _ = raw.Close() })
 	client, err := handshake(raw, l)
-	if !stop() && err == nil {
-		err = errors.Join(ctx.Err(), client.Close())
+	if !stop() {
+		if err == nil {
+			_ = client.Close() // it is of no use any more
+		}
+		err = context.Cause(ctx)
 	}
 	if err != nil {
 		_ = raw.Close() // the handshake's error says more

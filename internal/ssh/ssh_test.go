@@ -260,7 +260,8 @@ func TestAServerThatIsSilentIsGivenUp(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer listener.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	silent := errors.New("it says nothing")
+	ctx, cancel := context.WithTimeoutCause(t.Context(), 100*time.Millisecond, silent)
 	defer cancel()
 	done := make(chan error, 1)
 	go func() {
@@ -269,8 +270,8 @@ func TestAServerThatIsSilentIsGivenUp(t *testing.T) {
 	}()
 	select {
 	case err := <-done:
-		if err == nil {
-			t.Fatal("it connected to nothing")
+		if !errors.Is(err, silent) {
+			t.Fatalf("%v, want the reason for which it gave up", err)
 		}
 	case <-time.After(20 * time.Second):
 		t.Fatal("it did not give up")
