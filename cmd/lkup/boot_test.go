@@ -30,8 +30,8 @@ const patience = 60 * time.Second
 // guestsAtOnce is how many guests the scripts run together: enough for two cores.
 const guestsAtOnce = 4
 
-// guestsOf counts the guests of a script: those of its largest stack file, or
-// the three of examples/hello.
+// guestsOf counts the guests of a script: those of its largest stack file, the
+// three of examples/hello, or one.
 func guestsOf(env *testscript.Env) int64 {
 	files, _ := filepath.Glob(filepath.Join(env.WorkDir, "*.hcl"))
 	most := 0
@@ -39,10 +39,14 @@ func guestsOf(env *testscript.Env) int64 {
 		content, _ := os.ReadFile(file) // one that cannot be read has none
 		most = max(most, strings.Count("\n"+string(content), "\nvm \"")+strings.Count("\n"+string(content), "\ndevenv \""))
 	}
-	if most == 0 {
+	if script, _ := os.ReadFile(scriptOf(env)); most == 0 && strings.Contains(string(script), "$EXAMPLES") {
 		most = 3
 	}
-	return int64(min(most, guestsAtOnce))
+	return int64(min(max(most, 1), guestsAtOnce))
+}
+
+func scriptOf(env *testscript.Env) string {
+	return filepath.Join("testdata", "boot", strings.TrimPrefix(filepath.Base(env.WorkDir), "script-")+".txtar")
 }
 
 // TestBoot runs the scripts that boot real machines. What they build is kept
