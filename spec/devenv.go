@@ -256,7 +256,7 @@ func (i *instance) devenv() {
 		i.dockerVolume(size, docker.at)
 	}
 	for _, agent := range b.blocks["agent"] {
-		d.Agents = append(d.Agents, i.agent(agent, d.Agents))
+		d.Agents = append(d.Agents, i.agent(agent, d.Agents, size))
 	}
 	i.stack.Devenvs[i.address] = d
 }

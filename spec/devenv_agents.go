@@ -9,7 +9,8 @@ import (
 // Agent is a program that works on the project by itself.
 type Agent struct {
 	Name    string            `json:"name"`
-	Command []string          `json:"command,omitempty"` // none: the program of that name
+	Install string            `json:"install,omitempty"` // as ParsePackage reads it; none: it is in the image
+	Command []string          `json:"command,omitempty"` // none: the program of that name, or the package's only one
 	Args    []string          `json:"args,omitempty"`
 	Auth    []string          `json:"auth,omitempty"`
 	Egress  []string          `json:"egress,omitempty"` // entries as in Egress; none: nothing
@@ -19,7 +20,12 @@ type Agent struct {
 	Origin  Pos               `json:"-"`
 }
 
-func (i *instance) agent(b *block, earlier []Agent) Agent {
+// AgentPrefix is where a guest has the program that is installed for an agent.
+const AgentPrefix = "/opt/agent"
+
+// agent reads an agent block. What is installed for one lies on a volume of
+// size MiB.
+func (i *instance) agent(b *block, earlier []Agent, size int) Agent {
 	a := Agent{
 		Name: b.name, Command: i.command(b, "command", `["my-agent"]`), Args: i.plainWords(b, "args"),
 		Auth: i.plainWords(b, "auth"), Egress: i.plainWords(b, "egress"), Origin: position(b.at),
@@ -39,7 +45,31 @@ func (i *instance) agent(b *block, earlier []Agent) Agent {
 		i.wrong(b, "budget", "Invalid budget", "%s", problem)
 	}
 	a.Env = i.plainEnv(b)
+	i.agentInstall(b, &a, size)
 	return a
+}
+
+// agentInstall reads what is installed for an agent, and has a volume for it.
+func (i *instance) agentInstall(b *block, a *Agent, size int) {
+	if a.Install = i.plainText(b, "install", `install = "npm:NAME@1.2.3"`); a.Install == "" {
+		return
+	}
+	if _, problem := ParsePackage(a.Install); problem != "" {
+		i.wrong(b, "install", "Invalid package", "%s", problem)
+		return
+	}
+	v := Volume{Address: agentVolume(i.address, a.Name), Name: hostLabel(i.node.name + "-agent-" + a.Name), Size: size, Format: "raw", Origin: position(b.args["install"].at)}
+	if _, taken := i.stack.Volumes[v.Address]; taken {
+		i.wrong(b, "install", "Duplicate cache", "%s has a cache of nearly that name. Give the agent another name.", i.address)
+		return
+	}
+	i.stack.Volumes[v.Address] = v
+}
+
+// agentVolume is the address of the volume that has what is installed for an
+// agent of a devenv.
+func agentVolume(devenv Address, agent string) Address {
+	return devenv + ".volume.agent-" + Address(offer(identifier(agent), "agent"))
 }
 
 // AgentVM is the address of the machine that an agent of a devenv works in.
@@ -65,6 +95,10 @@ func (e *evaluator) agentVMs(n *node, like VM, image Address) {
 				vm.Shares = append(vm.Shares, s)
 				vm.Origins[s.Attribute()] = like.Origin(s.Attribute())
 			}
+		}
+		if v, ok := e.stack.Volumes[agentVolume(like.Address, a.Name)]; ok && a.Install != "" {
+			m := Mount{Volume: v.Address, Path: AgentPrefix, Size: v.Size}
+			vm.Mounts, vm.Origins[m.Attribute()] = []Mount{m}, v.Origin
 		}
 		if other, taken := e.stack.VMs[vm.Address]; taken && other.Isolated {
 			continue // told as a duplicate agent

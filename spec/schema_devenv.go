@@ -23,10 +23,11 @@ var dockerSchema = &schema{kind: "docker", once: true}
 var agentSchema = &schema{
 	kind:     "agent",
 	labelled: true,
-	optional: []string{"command", "args", "auth", "egress", "model", "env", "budget"},
+	optional: []string{"install", "command", "args", "auth", "egress", "model", "env", "budget"},
 	habits: map[string]string{
 		"cmd": "command", "exec": "command", "arguments": "args", "flags": "args", "allow": "egress", "network": "egress", "hosts": "egress",
 		"credentials": "auth", "key": "auth", "api_key": "auth", "environment": "env", "limit": "budget", "max_cost": "budget",
+		"npm": "install", "package": "install", "version": "install",
 	},
 }
 

@@ -108,13 +108,14 @@ var arguments = map[string]map[string]about{
 		"artifacts": {"list", "Files and directories of the guest that are copied back."},
 	},
 	"agent": {
-		"command": {"list", "The program. Default: the one of the block's name."},
+		"command": {"list", "The program. Default: the one of the block's name, or the only one that is installed."},
 		"args":    {"list", "Arguments for it."},
 		"auth":    {"list", "Who it may act as: [\"anthropic\", \"git\"]."},
 		"egress":  {"list", "What it may reach outside: [\"api.example.com:443\"]. Default: nothing."},
 		"model":   {"text", "The model that it uses."},
 		"env":     {"map", "Environment variables of its own."},
 		"budget":  {"text", "What it may spend."},
+		"install": {"text", "The package of npm, with its exact version, that lkup dev agent install puts into its machine: npm:NAME@1.2.3."},
 	},
 	"port": {
 		"guest":    {"number", "The guest's port."},

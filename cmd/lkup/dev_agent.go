@@ -22,8 +22,9 @@ import (
 
 type devAgentCmd struct {
 	// Its name is none that agents have for a command of theirs, such as run.
-	Start devAgentRunCmd `cmd:"" default:"withargs" help:"Run an agent of the devenv in a machine that has no way out but its egress list. The default."`
-	Log   devAgentLogCmd `cmd:"" help:"Show what agents asked for, and what was refused."`
+	Start   devAgentRunCmd     `cmd:"" default:"withargs" help:"Run an agent of the devenv in a machine that has no way out but its egress list. The default."`
+	Install devAgentInstallCmd `cmd:"" help:"Install an agent's program in its machine, as its install argument says."`
+	Log     devAgentLogCmd     `cmd:"" help:"Show what agents asked for, and what was refused."`
 }
 
 // chosen is the agent that is meant: of that name, or the only one.
@@ -88,37 +89,57 @@ func (c *devAgentRunCmd) Run(call *call) error {
 	if err != nil {
 		return err
 	}
-	command := a.Command
-	if len(command) == 0 {
-		command = []string{a.Name}
-	}
-	command = slices.Concat(command, a.Args, args)
+	args = slices.Concat(a.Args, args)
 	machine := spec.AgentVM(env.Address, a.Name)
 	if c.Review {
 		return c.reviewed(call, p, machine, a, func(machine spec.Address) error {
-			return c.session(call, p, machine, a, given, command)
+			return c.session(call, p, machine, a, given, args)
 		})
 	}
-	return c.session(call, p, machine, a, given, command)
+	return c.session(call, p, machine, a, given, args)
 }
 
-// session runs a command of an agent in a machine.
-func (c *devAgentRunCmd) session(call *call, p *project, machine spec.Address, a spec.Agent, given agentAuth, command []string) error {
-	r, err := c.forSession(call, p, machine, "lkup apply --target "+string(machine))
+// enterAgent brings the machine of an agent up for a session.
+func (f devUpFlags) enterAgent(call *call, p *project, machine spec.Address) (reached, *ssh.Conn, error) {
+	r, err := f.forSession(call, p, machine, "lkup apply --target "+string(machine))
 	if err != nil {
-		return err
+		return r, nil, err
 	}
 	if !r.machine.Isolated {
-		return fmt.Errorf("%s runs with a way out, as it was applied; type: lkup apply", r.instance.Address)
+		return r, nil, fmt.Errorf("%s runs with a way out, as it was applied; type: lkup apply", r.instance.Address)
 	}
 	conn, err := dial(call, r)
+	if err != nil {
+		return r, nil, err
+	}
+	if err := awaitProject(call, conn); err != nil {
+		_ = conn.Close()
+		return r, nil, err
+	}
+	return r, conn, nil
+}
+
+// session runs an agent's program in a machine.
+func (c *devAgentRunCmd) session(call *call, p *project, machine spec.Address, a spec.Agent, given agentAuth, args []string) error {
+	r, conn, err := c.enterAgent(call, p, machine)
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
-	if err := awaitProject(call, conn); err != nil {
-		return err
+	command := a.Command
+	if len(command) == 0 {
+		command = []string{a.Name}
 	}
+	if a.Install != "" {
+		program, _, err := c.installed(call, p, r, conn, a)
+		if err != nil {
+			return err
+		}
+		if len(a.Command) == 0 {
+			command = []string{program}
+		}
+	}
+	command = slices.Concat(command, args)
 	ctx, cancel := context.WithCancel(context.WithoutCancel(call.ctx))
 	defer cancel()
 	s := &agentSession{call: call, ctx: ctx, conn: conn, agent: a, log: agent.OpenLog(p.paths.AgentLog(a.Name))}
@@ -198,6 +219,9 @@ func (s *agentSession) open(given agentAuth) error {
 		if err := s.lendSocket(given.socket); err != nil {
 			return err
 		}
+	}
+	if s.agent.Install != "" {
+		s.env = append(s.env, agentPath)
 	}
 	s.env = append(s.env, given.env...)
 	if s.agent.Model != "" {

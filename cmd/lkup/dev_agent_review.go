@@ -74,6 +74,7 @@ func (p *project) reviewOf(ctx context.Context, dir string, machine spec.Address
 	}
 	like.Shares = slices.Clone(like.Shares)
 	like.Shares[at].Host = v.copy()
+	like.Mounts = nil // what is installed for the agent is the other machine's, and is installed in this one too
 	like.Address, like.Name, like.Origins = machine, like.Name+"-review", maps.Clone(like.Origins)
 	p.stack.VMs[machine] = like
 	return v, nil

@@ -43,6 +43,8 @@ func Rules() []Rule {
 	return []Rule{
 		{"spec", nil, pure},
 		{"agent", []string{"spec"}, []string{"hcl", "exec", "terminal", "clock"}},
+		{"agent/npm", []string{"spec", "sources", "sources/download", "sources/store"}, []string{"hcl", "exec", "terminal", "clock"}},
+		{"agent/npm/npmtest", nil, []string{"hcl", "os", "exec", "terminal", "clock"}},
 		{"drivers", []string{"spec"}, []string{"hcl", "os", "exec"}},
 		{"drivers/drivertest", append([]string{"internal/porttest"}, driver...), []string{"hcl"}},
 		{"drivers/fake", append([]string{"guest", "internal/process"}, driver...), []string{"hcl"}},

@@ -29,17 +29,32 @@ const FileName = "lkup.lock.hcl"
 const (
 	image     = "image"
 	component = "component"
+	program   = "package" // of npm, for an agent
 )
 
 // Key is one thing that resolves: a ref, for guests of one architecture.
 type Key struct {
-	Kind string // image or component
+	Kind string // image, component or package
 	Ref  string // as written
 	Arch string // GOARCH
 }
 
 // Component is the key of a template's component.
 func Component(ref, arch string) Key { return Key{component, ref, arch} }
+
+// Package is the key of a package that is installed for an agent.
+func Package(ref, arch string) Key { return Key{program, ref, arch} }
+
+// Packages are the pins of packages for guests of arch, by ref.
+func (p Pins) Packages(arch string) map[string]sources.Digest {
+	all := map[string]sources.Digest{}
+	for key, d := range p {
+		if key.Kind == program && key.Arch == arch {
+			all[key.Ref] = d
+		}
+	}
+	return all
+}
 
 // Pins are what keys resolved to.
 type Pins map[Key]sources.Digest
@@ -65,9 +80,10 @@ func (p Pins) Format() []byte {
 	return append([]byte(head), file.Bytes()...)
 }
 
-// compare puts images before components, and sorts each.
+// compare puts images before components, and packages last, and sorts each.
 func compare(a, b Key) int {
-	return cmp.Or(-strings.Compare(a.Kind, b.Kind), strings.Compare(a.Ref, b.Ref), strings.Compare(a.Arch, b.Arch))
+	kinds := []string{image, component, program}
+	return cmp.Or(cmp.Compare(slices.Index(kinds, a.Kind), slices.Index(kinds, b.Kind)), strings.Compare(a.Ref, b.Ref), strings.Compare(a.Arch, b.Arch))
 }
 
 var archForm = sync.OnceValue(func() *regexp.Regexp {
@@ -93,7 +109,7 @@ func Parse(content []byte, name string) (Pins, *hcl.File, hcl.Diagnostics) {
 	}
 	r := reader{pins: Pins{}, seen: map[[2]string]bool{}, diags: diags}
 	for _, name := range slices.Sorted(maps.Keys(body.Attributes)) {
-		r.wrong(body.Attributes[name].NameRange, "Unexpected argument", "A lock file has image and component blocks, and nothing else. Take %q out.", name)
+		r.wrong(body.Attributes[name].NameRange, "Unexpected argument", "A lock file has image, component and package blocks, and nothing else. Take %q out.", name)
 	}
 	for _, block := range body.Blocks {
 		r.block(block)
@@ -106,8 +122,8 @@ func (r *reader) wrong(at hcl.Range, summary, detail string, args ...any) {
 }
 
 func (r *reader) block(block *hclsyntax.Block) {
-	if block.Type != image && block.Type != component {
-		r.wrong(block.TypeRange, "Unexpected block", "A lock file has image and component blocks, and no %q.", block.Type)
+	if block.Type != image && block.Type != component && block.Type != program {
+		r.wrong(block.TypeRange, "Unexpected block", "A lock file has image, component and package blocks, and no %q.", block.Type)
 		return
 	}
 	if len(block.Labels) != 1 {
