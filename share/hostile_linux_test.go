@@ -2,7 +2,6 @@ package share_test
 
 import (
 	"errors"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -11,7 +10,6 @@ import (
 	"sync"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/hugelgupf/p9/linux"
@@ -492,57 +490,6 @@ func TestAWalkFromBeforeALinkDoesNotFollowIt(t *testing.T) {
 	}
 	if _, _, err := f.Open(p9.ReadWrite); err == nil {
 		t.Error("it was opened through the link")
-	}
-}
-
-// TestWhoSpeaksNoProtocolLosesOnlyItsOwnShare has one guest's connection carry
-// what no 9P client says, in the middle of a session.
-func TestWhoSpeaksNoProtocolLosesOnlyItsOwnShare(t *testing.T) {
-	for name, garbage := range map[string]string{
-		"too short": "\x03\x00\x00\x00\x64\xff\xff",
-		"too long":  "\xff\xff\xff\x7f\x64\xff\xff",
-		"no length": strings.Repeat("\x00", 64),
-		"a cut one": "\x15\x00\x00\x00\x64\xff\xff\x00\x00\x01\x00\xff\xff9P2000.L" + strings.Repeat("\xff", 32),
-		"text":      strings.Repeat("GET / HTTP/1.1\r\n", 8),
-	} {
-		t.Run(name, func(t *testing.T) {
-			dir := t.TempDir()
-			fill(t, dir)
-			good, bad := wires(t), wires(t)
-			ended := make(chan error, 1)
-			go func() {
-				ended <- share.Serve([]*os.File{good[1], bad[1]}, []share.Served{{Dir: dir, Protect: project}, {Dir: dir, Protect: project}})
-			}()
-			client, err := p9.NewClient(good[0])
-			if err != nil {
-				t.Fatal(err)
-			}
-			if _, err := p9.NewClient(bad[0]); err != nil {
-				t.Fatal(err)
-			}
-			if _, err := bad[0].WriteString(garbage); err != nil {
-				t.Fatal(err)
-			}
-			_ = bad[0].SetReadDeadline(time.Now().Add(10 * time.Second))
-			if _, err := io.Copy(io.Discard, bad[0]); errors.Is(err, os.ErrDeadlineExceeded) {
-				t.Errorf("it was not hung up on: %v", err)
-			}
-			root, err := client.Attach("/")
-			if err != nil {
-				t.Fatal(err)
-			}
-			if _, _, err := root.Walk([]string{"main.go"}); err != nil {
-				t.Errorf("the other share is gone: %v", err)
-			}
-			for _, end := range []*os.File{bad[0], good[0]} {
-				if err := end.Close(); err != nil {
-					t.Error(err)
-				}
-			}
-			if err := <-ended; err != nil {
-				t.Errorf("the server ended: %v", err)
-			}
-		})
 	}
 }
 

@@ -74,36 +74,16 @@ func Serve(conns []*os.File, all []Served) error {
 // it is, for its own end is a race between its goroutines: whoever serves ends
 // its process.
 func (t *tree) serve(conn *os.File) error {
-	w := &wire{conn: conn, closed: make(chan struct{})}
+	w := newWire(conn)
 	failed := make(chan error, 1)
 	go func() { failed <- p9.NewServer(t).Handle(w, w) }()
 	select {
 	case <-w.closed:
 		return conn.Close()
-	case err := <-failed: // what the guest says is no 9P
-		return err
+	case err := <-failed: // the server has found what is no 9P, though the wire has not
+		return errors.Join(err, conn.Close())
 	}
 }
-
-// wire is a connection whose end is told to another than its reader.
-type wire struct {
-	conn   *os.File
-	closed chan struct{}
-	once   sync.Once
-}
-
-func (w *wire) Read(p []byte) (int, error) {
-	n, err := w.conn.Read(p)
-	if err == nil || n > 0 {
-		return n, nil
-	}
-	w.once.Do(func() { close(w.closed) })
-	select {}
-}
-
-func (w *wire) Write(p []byte) (int, error) { return w.conn.Write(p) }
-
-func (w *wire) Close() error { return w.conn.Close() }
 
 func closeAll(files []*os.File) {
 	for _, f := range files {

@@ -17,7 +17,8 @@ import (
 
 // mountSerial mounts a share that the host serves over a virtio serial port.
 // The kernel's 9p wants a socket, which a port is not: init carries what is
-// said from one to the other, for as long as the machine runs.
+// said from one to the other until the share is unmounted; then the port is
+// free for whoever speaks 9P himself.
 func (m *machine) mountSerial(s guest.Share, flags uintptr) error {
 	m.modules.load("virtio_console", "9pnet_fd")
 	port, err := openPort(s.Tag)
@@ -32,18 +33,18 @@ func (m *machine) mountSerial(s guest.Share, flags uintptr) error {
 	defer func() { _ = unix.Close(kernel) }() // it has its own once it is mounted
 	go func() {
 		_, _ = io.Copy(port, ours) // when it ends, the kernel hears of it
-		_ = ours.Close()
+		_, _ = ours.Close(), port.Close()
 	}()
 	go func() {
 		_, _ = io.Copy(ours, port)
-		_ = ours.Close()
+		_, _ = ours.Close(), port.Close()
 	}()
 	return mount{s.Tag, s.Path, "9p", flags, fmt.Sprintf("trans=fd,rfdno=%d,wfdno=%[1]d,", kernel) + shareOptions}.do()
 }
 
 // portLimit is how long a port may take to be there: its driver asks the host
-// for its name.
-const portLimit = 5 * time.Second
+// for its name, and either may have little time.
+const portLimit = 30 * time.Second
 
 // openPort opens a virtio serial port by its name.
 func openPort(name string) (*os.File, error) {
