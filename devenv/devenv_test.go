@@ -127,3 +127,22 @@ func TestAServersPort(t *testing.T) {
 		t.Errorf("nothing new listens, and %d was chosen", got)
 	}
 }
+
+func TestWhatToolsLeaveIsNoSource(t *testing.T) {
+	for name, want := range map[string]bool{
+		"main.py":                   true,
+		"src/target.rs":             true,
+		"web/catalog.html":          true,
+		"node_modules/x/index.js":   false,
+		"web/__pycache__/a.cpython": false,
+		"target/debug/app":          false,
+		"web/server.py~":            false,
+		"web/.server.py.swp":        false,
+		"web/server.pyc":            false,
+		"run.log":                   false,
+	} {
+		if got := devenv.Source(name); got != want {
+			t.Errorf("%s: %v, want %v", name, got, want)
+		}
+	}
+}

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -432,6 +433,34 @@ func TestCheckFindsWhatQEMUCannotDo(t *testing.T) {
 				t.Errorf("attributes (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+func TestCheckSaysWhyThereIsNoVirtiofs(t *testing.T) {
+	vm := spec.VM{CPUs: 1, Shares: []spec.Share{{Guest: "/srv", Type: spec.ShareVirtiofs}}}
+	readOnly := vm
+	readOnly.Shares = []spec.Share{{Guest: "/srv", Type: spec.ShareVirtiofs, ReadOnly: true}}
+	installed := func(name string) (string, error) { return "/usr/bin/" + name, nil }
+	missing := func(string) (string, error) { return "", exec.ErrNotFound }
+	for name, test := range map[string]struct {
+		vm   spec.VM
+		look func(string) (string, error)
+		want string
+	}{
+		"installed": {vm, installed, ""},
+		"missing":   {vm, missing, "virtiofsd is not installed"},
+		"read-only": {readOnly, installed, "virtiofsd cannot keep a guest from writing"},
+	} {
+		got := ""
+		for _, p := range qemu.New(qemu.Settings{LookPath: test.look}).Check(test.vm) {
+			got += p.Summary
+		}
+		if runtime.GOOS != "linux" {
+			test.want = "virtiofs takes a Linux host"
+		}
+		if got != test.want {
+			t.Errorf("%s: %q, want %q", name, got, test.want)
+		}
 	}
 }
 
