@@ -159,6 +159,9 @@ func (n *node) SetAttr(valid p9.SetAttrMask, attr p9.SetAttr) error {
 	if err != nil {
 		return told(err)
 	}
+	if onlyRepeats(valid, attr, s) {
+		return nil
+	}
 	kind := s.Mode & unix.S_IFMT
 	if n.tree.readOnly || n.tree.protected.Covers(n.path) || kind != unix.S_IFDIR && n.tree.protected.Leads(n.path) || n.tree.sameAsProtected(s) {
 		return linux.EROFS
@@ -183,6 +186,15 @@ func (n *node) SetAttr(valid p9.SetAttrMask, attr p9.SetAttr) error {
 		}
 		return unix.UtimesNanoAt(dir, base, times, unix.AT_SYMLINK_NOFOLLOW)
 	}))
+}
+
+// onlyRepeats reports whether all that is asked for is the time that a file has.
+// So lkup tells a guest's watchers of a change of the host's: see
+// [guest.Changed]. Nothing is done for it, so that an edit that comes meanwhile
+// keeps its time. Linux may leave out the fraction of a second.
+func onlyRepeats(valid p9.SetAttrMask, attr p9.SetAttr, s unix.Stat_t) bool {
+	only := p9.SetAttrMask{MTime: true, MTimeNotSystemTime: true, CTime: valid.CTime}
+	return valid == only && attr.MTimeSeconds == uint64(s.Mtim.Sec) && (attr.MTimeNanoSeconds == 0 || attr.MTimeNanoSeconds == uint64(s.Mtim.Nsec))
 }
 
 // chmod follows no link. Linux had no call for that for long.

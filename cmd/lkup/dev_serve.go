@@ -21,7 +21,6 @@ import (
 	"github.com/lkup/lkup/internal/ssh"
 	"github.com/lkup/lkup/internal/view"
 	"github.com/lkup/lkup/spec"
-	"github.com/lkup/lkup/watcher"
 )
 
 const (
@@ -72,6 +71,7 @@ func (c *devServeCmd) Run(call *call) error {
 	}
 	s := &serving{
 		call: call, conn: conn, line: &guestLine{call: call, reached: r}, listener: listener, work: w, server: all[0], dir: dir, path: w.env.Serve.Path,
+		shares: repeatedShares(w.project.dir, w.host, r.instance.Applied.Shares),
 	}
 	defer s.line.hangUp()
 	return s.run()
@@ -171,6 +171,7 @@ type serving struct {
 	server   devenv.Server
 	dir      string // the guest's
 	path     string // of a URL that answers; empty for any answer of "/"
+	shares   []followedShare
 
 	port  atomic.Int64 // of the guest, once it answers; 0 while there is none
 	shown bool
@@ -187,10 +188,9 @@ func (s *serving) run() error {
 	stop := context.AfterFunc(ctx, func() { _ = s.listener.Close() })
 	defer stop()
 	group.Go(func() { s.accept(ctx, &group) })
-	changes := make(chan []string, 1)
-	if !s.server.Reloads {
-		group.Go(func() { s.follow(ctx, changes) })
-	}
+	changes, ready := make(chan []string, 1), make(chan struct{})
+	group.Go(func() { s.follow(ctx, changes, ready) })
+	<-ready
 	fmt.Fprintf(s.call.Err, "Serving %s: %s, in %s of %s.\n", view.Clean(s.work.host), view.Clean(strings.Join(s.server.Command, " ")), view.Clean(s.dir), s.work.env.Address)
 	for {
 		status, changed, err := s.once(ctx, changes)
@@ -392,67 +392,5 @@ func (s *serving) accept(ctx context.Context, group *sync.WaitGroup) {
 				_ = conn.Close() // the server is gone again
 			}
 		})
-	}
-}
-
-// ownOutput are the files that this process writes to: one of them in the
-// project would have the server started again without end.
-func (s *serving) ownOutput() map[uint64]bool {
-	own := map[uint64]bool{}
-	for _, w := range []any{s.call.Out, s.call.Err} {
-		if f, isFile := w.(*os.File); isFile {
-			if info, err := f.Stat(); err == nil && info.Mode().IsRegular() {
-				own[inode(info)] = true
-			}
-		}
-	}
-	return own
-}
-
-// follow tells of files of the project that people changed.
-func (s *serving) follow(ctx context.Context, changes chan []string) {
-	wake, err := newWaker(s.work.host)
-	if err != nil {
-		view.Error(s.call.Err, s.call.errStyle(), err)
-		return
-	}
-	defer wake.close()
-	root, err := os.OpenRoot(s.work.host)
-	if err != nil {
-		view.Error(s.call.Err, s.call.errStyle(), err)
-		return
-	}
-	defer root.Close()
-	scanner := watcher.Scanner{Project: root.FS(), Skip: ownDirs(s.call.Layout(), s.work.host), ID: inode}
-	own := s.ownOutput()
-	seen, err := wake.settle(scanner, watcher.Snapshot{}, look{all: true}, nil)
-	for err == nil {
-		at, more := wake.wait(ctx, false)
-		if !more {
-			return
-		}
-		var now watcher.Snapshot
-		if now, err = wake.settle(scanner, seen, at, nil); err != nil {
-			break
-		}
-		var names []string
-		for _, change := range watcher.Compare(seen, now) {
-			if devenv.Source(change.Path) && !own[now.Files[change.Path].ID] {
-				names = append(names, change.Path)
-			}
-		}
-		seen = now
-		if len(names) == 0 {
-			continue
-		}
-		select {
-		case earlier := <-changes: // not seen yet
-			names = append(earlier, names...)
-		default:
-		}
-		changes <- names
-	}
-	if err != nil {
-		view.Error(s.call.Err, s.call.errStyle(), err)
 	}
 }

@@ -54,11 +54,12 @@ func (c *watchCmd) Run(call *call) error {
 	defer wake.close()
 	c.LockTimeout.Duration = max(c.LockTimeout.Duration, watchLockLimit)
 	f := &follower{
-		cmd: c, call: call, dir: dir, wake: wake,
+		cmd: c, call: call, dir: dir, root: root, wake: wake, own: call.ownOutput(),
 		scanner: watcher.Scanner{Project: root.FS(), Skip: ownDirs(call.Layout(), dir), ID: inode},
 		sent:    map[spec.Address]givenFiles{},
 		lines:   map[spec.Address]line{},
 		late:    map[spec.Address]bool{},
+		told:    map[spec.Address]toldFiles{},
 	}
 	if call.onScreen() && !c.JSON {
 		var closed func()
@@ -107,7 +108,9 @@ type follower struct {
 	cmd     *watchCmd
 	call    *call
 	dir     string
-	screen  *screen // nil where there is no terminal; else call writes to it
+	root    *os.Root        // dir
+	own     map[uint64]bool // files that this process writes
+	screen  *screen         // nil where there is no terminal; else call writes to it
 	wake    *waker
 	scanner watcher.Scanner
 
@@ -126,8 +129,9 @@ type follower struct {
 	sent  map[spec.Address]givenFiles
 	lines map[spec.Address]line
 
-	copies map[spec.Address][]copiedShare
+	copies map[spec.Address][]followedShare
 	late   map[spec.Address]bool // whose copies could not be brought
+	told   map[spec.Address]toldFiles
 	// waiting are restarts and rebuilds that a broken stack file holds up.
 	waiting watcher.Todo
 }
@@ -176,6 +180,7 @@ func (f *follower) round(l look) bool {
 		f.failed(err, 0)
 	}
 	if f.begun && len(changes) == 0 {
+		f.repeat() // of directories
 		return false
 	}
 	todo := watcher.Decide(changes, f.follow)
@@ -189,6 +194,7 @@ func (f *follower) round(l look) bool {
 	f.plan(todo)
 	f.sync()
 	f.mirror(changes, first)
+	f.repeat()
 	f.exec(todo.Exec)
 	f.doing("")
 	if first {
@@ -222,7 +228,7 @@ func (f *follower) sayChanged(changes []watcher.Change, todo watcher.Todo) {
 	var names []string
 	for _, c := range changes {
 		one := watcher.Decide([]watcher.Change{c}, f.follow)
-		if one.Plan || len(one.Restart)+len(one.Rebuild)+len(one.Exec) > 0 || f.synced(c.Path) || f.copied(c.Path) {
+		if one.Plan || len(one.Restart)+len(one.Rebuild)+len(one.Exec) > 0 || f.synced(c.Path) || f.copied(c.Path) || f.repeats(c.Path) {
 			names = append(names, c.Path)
 		}
 	}
@@ -331,7 +337,7 @@ func (f *follower) take(stack *spec.Stack) {
 	for _, name := range f.also() {
 		f.follow.Files[name] = true
 	}
-	f.copies = map[spec.Address][]copiedShare{}
+	f.copies = map[spec.Address][]followedShare{}
 	for a, vm := range stack.VMs {
 		if shares := f.copiedShares(vm); len(shares) > 0 {
 			f.copies[a] = shares

@@ -15,7 +15,9 @@ import (
 type line struct {
 	run   string
 	conn  *ssh.Conn
-	files *sftp.Client // over conn; nil until it is needed
+	files *sftp.Client // over conn, as is repeating; nil until it is needed
+
+	repeating *repeating
 }
 
 // runOf tells one run of a machine from the next.

@@ -12,40 +12,42 @@ import (
 	"github.com/lkup/lkup/watcher"
 )
 
-// copiedShare is a share of the project that a guest has a copy of.
-type copiedShare struct {
+// followedShare is a share that lies in a directory whose files are followed.
+type followedShare struct {
+	spec.Share
 	host  string // absolute
-	below string // the same, in the project; "." is all of it
-	guest string
+	below string // the same, in the directory; "." is all of it
 }
 
-// copiedShares are those of a machine whose files are followed: directories
-// elsewhere are brought by an apply alone.
-func (f *follower) copiedShares(vm spec.VM) []copiedShare {
-	var all []copiedShare
-	for _, s := range vm.Shares {
-		if s.Way() != spec.ShareSync {
-			continue
-		}
+// followedShares are those of a stack's shares that lie in a directory. What is
+// elsewhere nobody looks at but an apply.
+func followedShares(project, dir string, shares []spec.Share) []followedShare {
+	var all []followedShare
+	for _, s := range shares {
 		host := s.Host
 		if !filepath.IsAbs(host) {
-			host = filepath.Join(f.dir, host)
+			host = filepath.Join(project, host)
 		}
-		if below, err := filepath.Rel(f.dir, host); err == nil && filepath.IsLocal(below) {
-			all = append(all, copiedShare{host, filepath.ToSlash(below), s.Guest})
+		if below, err := filepath.Rel(dir, host); err == nil && filepath.IsLocal(below) {
+			all = append(all, followedShare{s, host, filepath.ToSlash(below)})
 		}
 	}
 	return all
 }
 
-func (s copiedShare) covers(name string) bool {
+// copiedShares are the shares of the project that a guest has copies of.
+func (f *follower) copiedShares(vm spec.VM) []followedShare {
+	return slices.DeleteFunc(followedShares(f.dir, f.dir, vm.Shares), func(s followedShare) bool { return s.Way() != spec.ShareSync })
+}
+
+func (s followedShare) covers(name string) bool {
 	return s.below == "." || strings.HasPrefix(name, s.below+"/")
 }
 
 // copied reports whether a file lies in a share that a guest has a copy of.
 func (f *follower) copied(name string) bool {
 	for _, shares := range f.copies {
-		if slices.ContainsFunc(shares, func(s copiedShare) bool { return s.covers(name) }) {
+		if slices.ContainsFunc(shares, func(s followedShare) bool { return s.covers(name) }) {
 			return true
 		}
 	}
@@ -56,7 +58,7 @@ func (f *follower) copied(name string) bool {
 // of it the first time, and after a failure.
 func (f *follower) mirror(changes []watcher.Change, all bool) {
 	for _, a := range sortedKeys(f.copies) {
-		var due []copiedShare
+		var due []followedShare
 		for _, s := range f.copies[a] {
 			if all || f.late[a] || slices.ContainsFunc(changes, func(c watcher.Change) bool { return s.covers(c.Path) }) {
 				due = append(due, s)
@@ -68,7 +70,7 @@ func (f *follower) mirror(changes []watcher.Change, all bool) {
 	}
 }
 
-func (f *follower) mirrorOne(a spec.Address, shares []copiedShare) error {
+func (f *follower) mirrorOne(a spec.Address, shares []followedShare) error {
 	known, err := state.Read(f.paths)
 	if err != nil {
 		return err
@@ -84,9 +86,9 @@ func (f *follower) mirrorOne(a spec.Address, shares []copiedShare) error {
 		if err != nil {
 			break
 		}
-		done, failed := conn.Mirror(f.call.ctx, s.host, s.guest)
+		done, failed := conn.Mirror(f.call.ctx, s.host, s.Guest)
 		if done.Changed() || failed != nil {
-			f.say(view.WatchEvent{Kind: outcome("synced", failed), Address: a, Paths: []string{s.guest}, Detail: done.String(), Took: f.call.Now().Sub(begun), Err: failed})
+			f.say(view.WatchEvent{Kind: outcome("synced", failed), Address: a, Paths: []string{s.Guest}, Detail: done.String(), Took: f.call.Now().Sub(begun), Err: failed})
 		}
 		failures = append(failures, failed)
 	}

@@ -31,6 +31,7 @@ func (m *machine) serveSSH() {
 		Shell:          shell,
 		Processes:      m.children,
 		Wake:           wake,
+		Repeat:         repeat,
 		Log:            m.log,
 	})
 	if err != nil {

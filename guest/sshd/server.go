@@ -9,6 +9,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os/exec"
 	"sync"
@@ -34,6 +35,9 @@ type Settings struct {
 	// Wake is called with what a client sends to the subsystem [guest.WakeSubsystem].
 	// It may be nil.
 	Wake func(guest.Wake) error
+	// Repeat talks with a client of the subsystem [guest.RepeatSubsystem], until
+	// that has no more to say. It may be nil.
+	Repeat func(client io.ReadWriter) error
 	// Log receives a line for each thing worth telling. It may be nil.
 	Log func(format string, args ...any)
 }

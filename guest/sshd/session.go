@@ -101,7 +101,10 @@ func (s *session) begin(r *ssh.Request) bool {
 		go s.sftp()
 		return true
 	case r.Type == "subsystem" && m.Command == guest.WakeSubsystem && s.settings.Wake != nil:
-		go s.wake()
+		go s.over(s.wake)
+		return true
+	case r.Type == "subsystem" && m.Command == guest.RepeatSubsystem && s.settings.Repeat != nil:
+		go s.over(func() error { return s.settings.Repeat(s.channel) })
 		return true
 	case r.Type == "subsystem":
 		return false
@@ -128,14 +131,18 @@ func (s *session) sftp() {
 const mostWake = 64 << 10
 
 // wake hands on what the host tells a guest that was restored.
-func (s *session) wake() {
+func (s *session) wake() error {
 	var w guest.Wake
-	err := json.NewDecoder(io.LimitReader(s.channel, mostWake)).Decode(&w)
-	if err == nil {
-		err = s.settings.Wake(w)
+	if err := json.NewDecoder(io.LimitReader(s.channel, mostWake)).Decode(&w); err != nil {
+		return err
 	}
+	return s.settings.Wake(w)
+}
+
+// over does what a subsystem is for, and tells the client how it ended.
+func (s *session) over(do func() error) {
 	status := uint32(0)
-	if err != nil {
+	if err := do(); err != nil {
 		status = 1
 		fmt.Fprintln(s.channel.Stderr(), err)
 	}
