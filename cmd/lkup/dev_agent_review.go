@@ -117,12 +117,18 @@ func (c *devAgentRunCmd) bringBack(call *call, v *review, mayAsk bool) error {
 		return err
 	}
 	if !c.Yes {
-		if !mayAsk || !call.TTY.In {
-			fmt.Fprintf(call.Err, "Nothing of this is in the project; to bring it back, type: git -C %s apply %s\n", v.original, v.patchFile())
+		err := errRefused
+		if mayAsk && call.TTY.In {
+			err = confirm(call, "this changes "+v.original)
+		}
+		if err != nil {
+			fmt.Fprintf(call.Err, "Nothing of this is in the project. To bring it back, type: %s\n", v.bringing())
+		}
+		if errors.Is(err, errRefused) {
 			return exitError(exitUnapplied)
 		}
-		if err := confirm(call, "this changes "+v.original); err != nil {
-			return fmt.Errorf("%w; the changes are in %s", err, v.patchFile())
+		if err != nil {
+			return err
 		}
 	}
 	if err := v.apply(call.ctx, found); err != nil {

@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/lkup/lkup/internal/process"
+	"github.com/lkup/lkup/internal/ssh"
 	"github.com/lkup/lkup/share"
 )
 
@@ -126,6 +127,15 @@ func (v *review) changes(ctx context.Context) (changes, error) {
 
 // patchFile is where changes are that were not brought back.
 func (v *review) patchFile() string { return filepath.Join(v.dir, "changes.patch") }
+
+// bringing is what a person types to do to the original what was done to the
+// copy. It names the review's own records: those of a repository that the
+// original is a part of would have git leave out all that is not at its top.
+func (v *review) bringing() string {
+	return ssh.Quote([]string{
+		"git", "-C", v.original, "--git-dir=" + filepath.Join(v.dir, "git"), "--work-tree=" + v.original, "apply", "--whitespace=nowarn", v.patchFile(),
+	})
+}
 
 // apply does to the original what was done to the copy, all of it or nothing.
 func (v *review) apply(ctx context.Context, c changes) error {

@@ -98,7 +98,7 @@ func onTerminal(ts *testscript.TestScript, _ bool, args []string) {
 	cmd := exec.Command(program, args[3:]...)
 	cmd.Dir = ts.MkAbs(".")
 	cmd.Env = []string{"TERM=xterm"}
-	for _, name := range []string{"PATH", "HOME", "TMPDIR", "GORACE", "LKUP_STATE_DIR", "LKUP_CACHE_DIR", "LKUP_RUNTIME_DIR", "LKUP_AUTO_PORTS"} {
+	for _, name := range []string{"PATH", "HOME", "TMPDIR", "GORACE", "LKUP_STATE_DIR", "LKUP_CACHE_DIR", "LKUP_RUNTIME_DIR", "LKUP_AUTO_PORTS", "LKUP_VAR_port", "ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL"} {
 		cmd.Env = append(cmd.Env, name+"="+ts.Getenv(name))
 	}
 	file, err := pty.StartWithSize(cmd, sizeIn(ts, args[1]))
