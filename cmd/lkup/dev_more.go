@@ -103,15 +103,20 @@ func (c *devSSHConfigCmd) Run(call *call) error {
 	return nil
 }
 
+// devLogsCmd has -f for what it means to logs, so that --file is long.
 type devLogsCmd struct {
-	devFlags
-	Follow bool         `name:"follow" help:"Go on as the guest writes."`
+	dirFlag
+	File string `name:"file" placeholder:"FILE" help:"Read this stack file alone; its directory is the project."`
+	valueFlags
+	Devenv string       `name:"devenv" placeholder:"NAME" help:"Which devenv, where the stack has several."`
+	Follow bool         `short:"f" help:"Go on as the guest writes."`
 	Since  durationFlag `name:"since" placeholder:"DURATION" help:"Leave out what is older, such as 10m."`
 	Tail   int          `short:"n" name:"tail" default:"-1" placeholder:"N" help:"Show the last N lines."`
 }
 
 func (c *devLogsCmd) Run(call *call) error {
-	w, err := c.open(call.Host)
+	flags := devFlags{stackFlags{c.dirFlag, c.File, c.valueFlags}, c.Devenv}
+	w, err := flags.open(call.Host)
 	if err != nil {
 		return err
 	}

@@ -26,7 +26,12 @@ type dirFlag struct {
 // stackFlags choose and parametrise the stack files.
 type stackFlags struct {
 	dirFlag
-	File    string     `short:"f" placeholder:"FILE" help:"Read this stack file alone; its directory is the project."`
+	File string `short:"f" placeholder:"FILE" help:"Read this stack file alone; its directory is the project."`
+	valueFlags
+}
+
+// valueFlags parametrise the stack files.
+type valueFlags struct {
 	Var     givenFlags `name:"var" placeholder:"NAME=VALUE" help:"Set a variable. May be repeated; of this and --var-file, the later wins."`
 	VarFile givenFlags `name:"var-file" placeholder:"FILE" help:"Read variables from a file. May be repeated."`
 	Profile []string   `name:"profile" env:"LKUP_PROFILES" placeholder:"NAME" help:"Switch on the members of a profile. May be repeated."`

@@ -72,7 +72,7 @@ func orderFor(stack, project string, flags stackFlags) (order, error) {
 }
 
 func (o order) flags() stackFlags {
-	flags := stackFlags{dirFlag: dirFlag{Dir: o.Project}, File: o.File, Profile: o.Profiles}
+	flags := stackFlags{dirFlag: dirFlag{Dir: o.Project}, File: o.File, valueFlags: valueFlags{Profile: o.Profiles}}
 	for _, g := range o.Given {
 		if g.File {
 			flags.VarFile = append(flags.VarFile, givenFlag{g.Left, g.Text})
