@@ -101,7 +101,8 @@ func Start(project fs.FS, stack string, cpus int) []byte {
 		fmt.Fprintf(&b, "  env = { %s = %q }\n", e[0], e[1])
 	}
 	b.WriteString("}\n")
-	formatted, diags := spec.Format("lkup.hcl", []byte(b.String()))
+	text := strings.Replace(b.String(), "{\n}", "{}", 1)
+	formatted, diags := spec.Format("lkup.hcl", []byte(text))
 	if diags.HasErrors() {
 		panic(diags) // every text in it is ours
 	}

@@ -25,11 +25,11 @@ func Servers(w io.Writer, style Style, all []devenv.Server, dir string) error {
 	if err := writeTable(w, style, rows); err != nil {
 		return err
 	}
-	also := ""
+	which := "It runs"
 	if len(all) > 1 {
-		also = fmt.Sprintf("; the others are had by --as %s", Clean(all[1].Kind))
+		which = fmt.Sprintf("The first is taken, or another by such as --as %s. It runs", Clean(all[1].Kind))
 	}
-	_, err := fmt.Fprintf(w, "\nIn %s, the first is taken%s.\n", Clean(dir), also)
+	_, err := fmt.Fprintf(w, "\n%s in %s.\n", which, Clean(dir))
 	return err
 }
 
