@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"slices"
@@ -61,7 +62,8 @@ type devAgentRunCmd struct {
 	Yes    bool     `name:"yes" short:"y" help:"With --review: bring it back without being asked."`
 	Words  []string `arg:"" optional:"" name:"agent" passthrough:"" help:"The agent, which may be left out where there is one; then --, and arguments for its program."`
 
-	after int // how many words stand behind --
+	after int   // how many words stand behind --
+	keys  *keys // of a review: the agent's, and then an answer
 }
 
 // AfterApply counts what stands behind --, which kong takes out where no name
@@ -92,6 +94,7 @@ func (c *devAgentRunCmd) Run(call *call) error {
 	args = slices.Concat(a.Args, args)
 	machine := spec.AgentVM(env.Address, a.Name)
 	if c.Review {
+		c.keys = newKeys(call.In)
 		return c.reviewed(call, p, machine, a, func(machine spec.Address) error {
 			return c.session(call, p, machine, a, given, args)
 		})
@@ -142,7 +145,11 @@ func (c *devAgentRunCmd) session(call *call, p *project, machine spec.Address, a
 	command = slices.Concat(command, args)
 	ctx, cancel := context.WithCancel(context.WithoutCancel(call.ctx))
 	defer cancel()
-	s := &agentSession{call: call, ctx: ctx, conn: conn, agent: a, log: agent.OpenLog(p.paths.AgentLog(a.Name))}
+	in := call.In
+	if c.keys != nil {
+		in = c.keys.until(ctx)
+	}
+	s := &agentSession{call: call, ctx: ctx, in: in, conn: conn, agent: a, log: agent.OpenLog(p.paths.AgentLog(a.Name))}
 	defer s.close()
 	if err := s.open(given); err != nil {
 		return err
@@ -167,6 +174,7 @@ func (c *devAgentRunCmd) taken() (name string, args []string) {
 type agentSession struct {
 	call  *call
 	ctx   context.Context
+	in    io.Reader
 	conn  *ssh.Conn
 	agent spec.Agent
 	log   *agent.Log
@@ -287,7 +295,7 @@ func (s *agentSession) told(e agent.Entry) {
 
 // run runs the agent's program in the project, with a terminal if there is one.
 func (s *agentSession) run(words []string) error {
-	command := ssh.Command{Args: devenv.In(spec.DevenvProject, words), Env: s.env, Stdin: s.call.In, Stdout: s.call.Out, Stderr: s.call.Err}
+	command := ssh.Command{Args: devenv.In(spec.DevenvProject, words), Env: s.env, Stdin: s.in, Stdout: s.call.Out, Stderr: s.call.Err}
 	if s.call.TTY.In {
 		restore, terminal, err := takeTerminal(s.call.Host)
 		if err != nil {

@@ -43,6 +43,7 @@ func (c *devAgentRunCmd) reviewed(call *call, p *project, like spec.Address, a s
 	worked := work(machine)
 	after := *call
 	after.ctx = context.WithoutCancel(call.ctx) // what was done is not lost by Ctrl-C
+	after.In = c.keys.until(after.ctx)
 	if err := c.takeDown(&after, p, machine); err != nil {
 		return errors.Join(worked, err)
 	}

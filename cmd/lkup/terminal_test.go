@@ -98,8 +98,13 @@ func onTerminal(ts *testscript.TestScript, _ bool, args []string) {
 	cmd := exec.Command(program, args[3:]...)
 	cmd.Dir = ts.MkAbs(".")
 	cmd.Env = []string{"TERM=xterm"}
-	for _, name := range []string{"PATH", "HOME", "TMPDIR", "GORACE", "LKUP_STATE_DIR", "LKUP_CACHE_DIR", "LKUP_RUNTIME_DIR", "LKUP_AUTO_PORTS", "LKUP_VAR_port", "ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL"} {
-		cmd.Env = append(cmd.Env, name+"="+ts.Getenv(name))
+	for _, name := range []string{
+		"PATH", "HOME", "TMPDIR", "GORACE", "LKUP_STATE_DIR", "LKUP_CACHE_DIR", "LKUP_RUNTIME_DIR", "LKUP_AUTO_PORTS", "LKUP_VAR_port", "ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL",
+		"GIT_CONFIG_COUNT", "GIT_CONFIG_KEY_0", "GIT_CONFIG_VALUE_0", "GIT_CONFIG_KEY_1", "GIT_CONFIG_VALUE_1",
+	} {
+		if value := ts.Getenv(name); value != "" {
+			cmd.Env = append(cmd.Env, name+"="+value)
+		}
 	}
 	file, err := pty.StartWithSize(cmd, sizeIn(ts, args[1]))
 	ts.Check(err)
