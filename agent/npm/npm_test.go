@@ -227,7 +227,7 @@ func TestAHostileArchiveWritesNothingButItsOwnFiles(t *testing.T) {
 }
 
 func TestAProgramOutsideOfItsPackageIsRefused(t *testing.T) {
-	for _, bin := range []any{object{"x": "../../../bin/sh"}, object{"../x": "x"}, object{"x": "/bin/sh"}, object{"..": "x"}, []string{"x"}} {
+	for _, bin := range []any{object{"x": "../../../bin/sh"}, object{"../x": "x"}, object{"x": "/bin/sh"}, object{"..": "x"}, object{"a/b": "x"}, []string{"x"}} {
 		served, asked := registry(t)
 		publish(t, served, object{"name": "@shop/cli", "version": "1.0.0", "bin": bin})
 		tree, err := asked.Resolve(t.Context(), cli, "amd64", nil)
