@@ -51,6 +51,7 @@ func (d *diff) attributes() {
 	scalar(d, "ssh.private_key", "SSH.PrivateKey", h.SSH.PrivateKey, w.SSH.PrivateKey, quoted)
 	scalar(d, "ssh.host_key", "SSH.HostKey", h.SSH.HostKey, w.SSH.HostKey, quoted)
 	scalar(d, "restart", "Restart.Policy", h.Restart, w.Restart, spec.Restart.String)
+	scalar(d, "stop_grace_period", "StopGracePeriod", h.StopGracePeriod, w.StopGracePeriod, periodText)
 	if !slices.EqualFunc(h.Watch, w.Watch, spec.Watch.Equal) {
 		d.element("watch", watchText(h.Watch), watchText(w.Watch), d.cost("Watch.Paths"))
 	}

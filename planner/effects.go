@@ -88,10 +88,11 @@ var costs = map[string]Cost{
 	"Networks.Egress":     {Effect: EffectLive, Needs: drivers.LiveNetworks},
 	"Networks.HostAccess": {Effect: EffectLive, Needs: drivers.LiveNetworks},
 
-	// Who watches the machine reads the record.
-	"Docker":         {Effect: EffectNone},
-	"Restart.Policy": {Effect: EffectNone},
-	"Restart.Limit":  {Effect: EffectNone},
+	// Who watches or stops the machine reads the record.
+	"Docker":          {Effect: EffectNone},
+	"Restart.Policy":  {Effect: EffectNone},
+	"Restart.Limit":   {Effect: EffectNone},
+	"StopGracePeriod": {Effect: EffectNone},
 
 	"Health.TCP":         {Effect: EffectNone},
 	"Health.HTTP":        {Effect: EffectNone},

@@ -2,6 +2,7 @@ package planner_test
 
 import (
 	"reflect"
+	"regexp"
 	"slices"
 	"testing"
 	"time"
@@ -41,6 +42,16 @@ func TestEveryFieldOfAVMHasACost(t *testing.T) {
 	if diff := cmp.Diff(want, costed); diff != "" {
 		t.Errorf("add or remove a line in effects.go (-fields of spec.VM +costs): %s", diff)
 	}
+}
+
+// rootName is what ignore_changes calls a group of attributes.
+var rootName = regexp.MustCompile(`^[a-z_]+`)
+
+// alwaysHeard are fields that ignore_changes cannot name, and secrets that are
+// new.
+var alwaysHeard = []string{
+	"Secrets", "Docker", "Isolated", "Arch", "Kind", "Conditions", "DependsOn", "Sensitive",
+	"Lifecycle.PreventDestroy", "Lifecycle.IgnoreChanges", "Lifecycle.Triggers",
 }
 
 // TestEveryFieldOfAVMIsCompared changes each field on its own, and expects the
@@ -128,6 +139,7 @@ func TestEveryFieldOfAVMIsCompared(t *testing.T) {
 		{"SSH.HostKey", "ssh.host_key", func(v *spec.VM) { v.SSH.HostKey = "" }, planner.EffectLive},
 		{"Restart.Policy", "restart", func(v *spec.VM) { v.Restart = spec.Restart{Policy: spec.RestartAlways} }, planner.EffectNone},
 		{"Restart.Limit", "restart", func(v *spec.VM) { v.Restart.Limit = 3 }, planner.EffectNone},
+		{"StopGracePeriod", "stop_grace_period", func(v *spec.VM) { v.StopGracePeriod = time.Minute }, planner.EffectNone},
 		{"Watch.Paths", "watch", func(v *spec.VM) { v.Watch = nil }, planner.EffectNone},
 		{"Watch.Ignore", "watch", onWatch(func(w *spec.Watch) { w.Ignore = []string{"*.tmp"} }), planner.EffectNone},
 		{"Watch.Action", "watch", onWatch(func(w *spec.Watch) { w.Action = spec.WatchRestart }), planner.EffectNone},
@@ -206,6 +218,16 @@ func TestEveryFieldOfAVMIsCompared(t *testing.T) {
 			}
 			if diff := cmp.Diff(map[string]planner.Effect{tt.attribute: unable}, effects()); diff != "" {
 				t.Errorf("by a driver that can change nothing live: %s", diff)
+			}
+			if slices.Contains(alwaysHeard, tt.field) {
+				return
+			}
+			have := full
+			want.Lifecycle.IgnoreChanges = []string{rootName.FindString(tt.attribute)}
+			have.Lifecycle.IgnoreChanges = want.Lifecycle.IgnoreChanges
+			in.Stack.VMs["vm.a"], in.Inventory["vm.a"] = want, running1(have)
+			if step := planner.New(in).Steps[0]; step.Action != planner.NoOp {
+				t.Errorf("ignored, it leads to %s: %+v", step.Action, step.Changes)
 			}
 		})
 	}

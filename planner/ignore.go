@@ -40,6 +40,16 @@ func mixed(want, have spec.VM) spec.VM {
 		"command": func() { out.Command = have.Command },
 		"health":  func() { out.Health = have.Health },
 		"watch":   func() { out.Watch = have.Watch },
+
+		"stop_grace_period":    func() { out.StopGracePeriod = have.StopGracePeriod },
+		"firmware":             func() { out.Firmware = have.Firmware },
+		"seed.user":            func() { out.Seed.User = have.Seed.User },
+		"seed.authorized_keys": func() { out.Seed.AuthorizedKeys = have.Seed.AuthorizedKeys },
+		"seed.user_data":       func() { out.Seed.UserData = have.Seed.UserData },
+		"seed.metadata":        func() { out.Seed.Metadata = have.Seed.Metadata },
+		"ssh.user":             func() { out.SSH.User = have.SSH.User },
+		"ssh.private_key":      func() { out.SSH.PrivateKey = have.SSH.PrivateKey },
+		"ssh.host_key":         func() { out.SSH.HostKey = have.SSH.HostKey },
 	} {
 		if ignored(want, attribute) {
 			adopt()

@@ -69,7 +69,7 @@ func (w *world) reconciler(store *state.Store) *reconciler.Reconciler {
 	return &reconciler.Reconciler{
 		Drivers: map[string]drivers.Driver{"fake": w.driver},
 		Images:  images{}, Store: store, Layout: w.paths, Project: "/project", Arch: "amd64",
-		Now: time.Now, Rand: rand.Reader, Grace: time.Second,
+		Now: time.Now, Rand: rand.Reader,
 		Emit: func(e reconciler.Event) {
 			w.mu.Lock()
 			defer w.mu.Unlock()

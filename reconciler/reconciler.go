@@ -5,6 +5,7 @@
 package reconciler
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -40,7 +41,9 @@ type Reconciler struct {
 	Emit func(Event)
 	// Parallelism is how many machines are worked on at once; 0 means 8.
 	Parallelism int
-	Grace       time.Duration // for guests to power off
+	// Grace, if set, is how long guests have to power off, whatever the machines
+	// say.
+	Grace *time.Duration
 }
 
 // tell lets those who follow the stack know what was done.
@@ -51,6 +54,14 @@ func (r *Reconciler) tell(i state.Instance, kind string, begun time.Time, err er
 		h.Error = err.Error()
 	}
 	state.Tell(r.Layout, h)
+}
+
+// grace is how long a guest has to power off.
+func (r *Reconciler) grace(vm spec.VM) time.Duration {
+	if r.Grace != nil {
+		return *r.Grace
+	}
+	return cmp.Or(vm.StopGracePeriod, spec.DefaultStopGracePeriod)
 }
 
 // Images brings artifacts here.

@@ -122,7 +122,7 @@ func (r *Reconciler) makeRoom(ctx context.Context, known state.State, c state.Ch
 		}
 		m := Machine(i, r.Layout, r.Project)
 		wanted, saved := c.Machines[address]
-		grace := r.Grace
+		grace := r.grace(i.Applied)
 		if saved {
 			grace = 0 // what it would still write is thrown away
 		}

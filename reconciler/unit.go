@@ -115,8 +115,12 @@ func (u *unit) down(ctx context.Context) error {
 			return err
 		}
 	}
+	asked := i.Applied
+	if u.step.Want != nil { // what is new counts for the stop that it may have been written for
+		asked = *u.step.Want
+	}
 	if err := u.journalled("stop", i, func() error {
-		u.stopped, err = driver.Stop(ctx, m, u.Grace)
+		u.stopped, err = driver.Stop(ctx, m, u.grace(asked))
 		return err
 	}); err != nil {
 		return err

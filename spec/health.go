@@ -47,18 +47,18 @@ func (i *instance) health(b *block) {
 	if n, state := i.whole(b, "retries", "health.retries", 1, 1000, 3); state == present {
 		h.Retries = n
 	}
-	i.period(b, "interval", "30s", &h.Interval)
-	i.period(b, "timeout", "10s", &h.Timeout)
-	i.period(b, "start_period", "1m", &h.StartPeriod)
+	i.period(b, "health.", "interval", "30s", &h.Interval)
+	i.period(b, "health.", "timeout", "10s", &h.Timeout)
+	i.period(b, "health.", "start_period", "1m", &h.StartPeriod)
 	if h.Interval != 0 && h.Interval < shortestInterval {
 		i.wrong(b, "interval", "Invalid duration", "Each probe costs the guest work. Write an interval of 1s or more.")
 	}
 	i.vm.Health = h
 }
 
-// period reads a duration of the health block.
-func (i *instance) period(b *block, name, example string, into *time.Duration) {
-	v, ok := i.known(b, name, "health."+name, cty.DynamicPseudoType)
+// period reads a duration; group is what its path begins with.
+func (i *instance) period(b *block, group, name, example string, into *time.Duration) {
+	v, ok := i.known(b, name, group+name, cty.DynamicPseudoType)
 	if !ok {
 		return
 	}

@@ -52,6 +52,7 @@ func (i *instance) evaluate() {
 		i.vm.Running = state == present && v.True()
 	}
 	i.restart()
+	i.period(b, "", "stop_grace_period", "1m", &i.vm.StopGracePeriod)
 	i.task()
 	i.cmdline()
 	i.env()

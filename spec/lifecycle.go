@@ -35,7 +35,7 @@ func (l *linker) linkLifecycle(n *node, arg *argument) {
 
 // ignorable are the attributes that ignore_changes can name.
 var ignorable = []string{
-	"image", "driver", "cpus", "memory", "running", "env", "cmdline", "hostname", "labels", "port", "share", "mount", "network", "seed", "ssh", "firmware", "ready", "restart", "watch",
+	"image", "driver", "cpus", "memory", "running", "env", "cmdline", "hostname", "labels", "port", "share", "mount", "network", "seed", "ssh", "firmware", "ready", "restart", "stop_grace_period", "watch",
 }
 
 func (l *linker) linkIgnored(arg *argument) {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/zclconf/go-cty/cty"
 )
@@ -17,6 +18,10 @@ const (
 // defaultRestarts is how many restarts in a row are tried if no number is
 // written: what fails so often needs a person.
 const defaultRestarts = 5
+
+// DefaultStopGracePeriod is how long a guest has to power off by itself if its
+// stack file does not say.
+const DefaultStopGracePeriod = 20 * time.Second
 
 // mostRestarts bounds the number that can be written.
 const mostRestarts = 1000

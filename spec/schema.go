@@ -169,7 +169,7 @@ var vmSchema = &schema{
 	labelled: true,
 	required: map[string]string{"image": "image = template.NAME, image = image.NAME, or image = \"builtin:minimal\""},
 	optional: []string{
-		"for_each", "count", "driver", "cpus", "memory", "running", "env", "cmdline", "depends_on", "hostname", "labels", "restart", "networks", "kind", "command", "firmware",
+		"for_each", "count", "driver", "cpus", "memory", "running", "env", "cmdline", "depends_on", "hostname", "labels", "restart", "networks", "kind", "command", "firmware", "stop_grace_period",
 	},
 	blocks: []*schema{portSchema, shareSchema, mountSchema, nicSchema, seedSchema, loginSchema, readySchema, healthSchema, lifecycleSchema, watchSchema, dynamicSchema},
 	habits: map[string]string{
@@ -177,7 +177,7 @@ var vmSchema = &schema{
 		"name": "hostname", "ports": "port", "forward": "port", "volumes": "mount", "mounts": "mount", "disk": "mount", "volume": "mount",
 		"shares": "share", "label": "labels", "tags": "labels", "metadata": "labels", "healthcheck": "health", "probe": "ready", "entrypoint": "command", "type": "kind", "kernel_params": "cmdline",
 		"append": "cmdline", "template": "image", "source": "image", "enabled": "running", "started": "running",
-		"replicas": "count", "hypervisor": "driver", "restart_policy": "restart", "nic": "network", "interface": "network", "network_interface": "network", "nics": "networks",
+		"replicas": "count", "hypervisor": "driver", "restart_policy": "restart", "stop_grace": "stop_grace_period", "stop_timeout": "stop_grace_period", "grace": "stop_grace_period", "grace_period": "stop_grace_period", "nic": "network", "interface": "network", "network_interface": "network", "nics": "networks",
 		"cloud_init": "seed", "cloudinit": "seed", "cidata": "seed", "user_data": "seed", "connection": "ssh", "login": "ssh", "bios": "firmware", "uefi": "firmware", "boot": "firmware",
 	},
 }

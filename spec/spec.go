@@ -185,7 +185,10 @@ type VM struct {
 	Labels    map[string]string `json:"labels,omitempty"` // for people and programs; the guest does not see them
 	Lifecycle Lifecycle         `json:"lifecycle,omitzero"`
 	Restart   Restart           `json:"restart,omitzero"`
-	Watch     []Watch           `json:"watch,omitempty"` // sorted
+	// StopGracePeriod is how long the guest has to power off by itself when it is
+	// stopped; 0: DefaultStopGracePeriod. Nanoseconds in JSON.
+	StopGracePeriod time.Duration `json:"stop_grace_period,omitempty"`
+	Watch           []Watch       `json:"watch,omitempty"` // sorted
 
 	// Unknown lists the attributes, as in Origins, whose value is known only
 	// after apply because it contains a host port that nobody has chosen yet.

@@ -14,6 +14,7 @@ import (
 type downCmd struct {
 	dirFlag
 	applyFlags
+	graceFlag
 	Volumes bool           `name:"volumes" help:"Destroy the stack's volumes, too. It asks, with their sizes, unless -y."`
 	Target  []spec.Address `name:"target" sep:"none" placeholder:"ADDRESS" help:"Take down only this and what depends on it. May be repeated."`
 }
@@ -50,11 +51,9 @@ func (c *downCmd) Run(call *call) error {
 			return err
 		}
 	}
-	err = c.execute(call, execution{
-		reconciler: newReconciler(call.Host, paths, known.Project, nil, store),
-		plan:       plan,
-		command:    "down",
-	})
+	r := newReconciler(call.Host, paths, known.Project, nil, store)
+	r.Grace = c.grace()
+	err = c.execute(call, execution{reconciler: r, plan: plan, command: "down"})
 	if err != nil || len(c.Target) > 0 {
 		return err
 	}

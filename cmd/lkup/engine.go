@@ -27,10 +27,6 @@ import (
 	"github.com/lkup/lkup/spec"
 )
 
-// stopGrace is how long a guest has to power itself off before the stop ladder
-// takes its next steps.
-const stopGrace = 20 * time.Second
-
 // allDrivers are the drivers of this binary, by the name a stack file uses.
 func allDrivers(host Host) map[string]drivers.Driver {
 	all := map[string]drivers.Driver{
@@ -90,7 +86,6 @@ func newReconciler(host Host, paths layout.Stack, dir string, images reconciler.
 
 		AutoPorts: host.Getenv("LKUP_AUTO_PORTS"),
 		Elsewhere: portsElsewhere(host, paths),
-		Grace:     stopGrace,
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/lkup/lkup/drivers"
 	"github.com/lkup/lkup/internal/layout"
@@ -23,6 +24,18 @@ type lifeFlags struct {
 }
 
 func (c lifeFlags) apply() *applyFlags { return &applyFlags{JSON: c.JSON, Parallelism: c.Parallelism} }
+
+// graceFlag overrules what the machines say.
+type graceFlag struct {
+	Grace *durationFlag `name:"grace" placeholder:"DURATION" help:"How long guests have to power off by themselves. By default what their stop_grace_period says, or 20s."`
+}
+
+func (f graceFlag) grace() *time.Duration {
+	if f.Grace == nil {
+		return nil
+	}
+	return &f.Grace.Duration
+}
 
 // life is a stack, locked, and the machines that a command is about.
 type life struct {
@@ -57,7 +70,7 @@ func (c lifeFlags) begin(call *call, dir dirFlag, command string) (*life, error)
 type stopCmd struct {
 	dirFlag
 	lifeFlags
-	Grace durationFlag `name:"grace" placeholder:"DURATION" default:"20s" help:"How long guests have to power off by themselves."`
+	graceFlag
 }
 
 // Run stops machines, those first that depend on others, and leaves the record
@@ -77,7 +90,7 @@ func (c *stopCmd) Run(call *call) error {
 		return err
 	}
 	r := newReconciler(call.Host, l.paths, l.known.Project, nil, l.store)
-	r.Grace = c.Grace.Duration
+	r.Grace = c.grace()
 	return c.apply().carryOut(call, execution{reconciler: r, plan: plan, with: reconciler.Materials{Halt: true}})
 }
 
@@ -118,17 +131,20 @@ type startCmd struct {
 }
 
 // Run starts machines as they were applied, and what they depend on.
-func (c *startCmd) Run(call *call) error { return c.start(call, c.stackFlags, "start", false) }
+func (c *startCmd) Run(call *call) error { return c.start(call, c.stackFlags, "start", false, nil) }
 
 type restartCmd struct {
 	stackFlags
 	lifeFlags
+	graceFlag
 }
 
 // Run stops machines and starts them again, as they were applied.
-func (c *restartCmd) Run(call *call) error { return c.start(call, c.stackFlags, "restart", true) }
+func (c *restartCmd) Run(call *call) error {
+	return c.start(call, c.stackFlags, "restart", true, c.grace())
+}
 
-func (c lifeFlags) start(call *call, flags stackFlags, command string, restart bool) (err error) {
+func (c lifeFlags) start(call *call, flags stackFlags, command string, restart bool, grace *time.Duration) (err error) {
 	l, err := c.begin(call, flags.dirFlag, command)
 	if err != nil {
 		return err
@@ -136,7 +152,7 @@ func (c lifeFlags) start(call *call, flags stackFlags, command string, restart b
 	defer l.store.Close()
 	defer func() { err = errors.Join(err, ensureSupervisor(call.Host, l.paths, l.store.State(), flags)) }()
 	for _, group := range bySources(l.known, l.chosen) {
-		s := startApplied{call: call, flags: flags, paths: l.paths, store: l.store, addresses: group, asked: true}
+		s := startApplied{call: call, flags: flags, paths: l.paths, store: l.store, addresses: group, asked: true, grace: grace}
 		if restart {
 			s.restart = group
 		}
@@ -156,6 +172,7 @@ type startApplied struct {
 	store     *state.Store
 	addresses []spec.Address
 	restart   []spec.Address // of those, the ones to stop first if they run
+	grace     *time.Duration // for those, whatever they say themselves
 	asked     bool           // also those that were applied not to run
 }
 
@@ -208,5 +225,7 @@ func (s startApplied) plan(ctx context.Context) (*planner.Plan, reconciler.Mater
 		Images: input.Stack.Images, Volumes: input.Stack.Volumes, Recipes: recipes,
 		Sources: now.Sources[now.Instances[s.addresses[0]].Sources],
 	}
-	return planner.New(input), with, newReconciler(s.call.Host, s.paths, now.Project, images, s.store), images.close, nil
+	r := newReconciler(s.call.Host, s.paths, now.Project, images, s.store)
+	r.Grace = s.grace
+	return planner.New(input), with, r, images.close, nil
 }

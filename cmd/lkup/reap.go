@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	"github.com/alecthomas/kong"
 	"golang.org/x/sync/errgroup"
@@ -100,7 +101,7 @@ func destroyStack(ctx context.Context, call *call, paths layout.Stack, known sta
 		return errors.New(now[blocked[0]].Status.Detail)
 	}
 	rec := newReconciler(call.Host, paths, known.Project, nil, store)
-	rec.Grace = 0
+	rec.Grace = new(time.Duration)
 	if err := rec.Apply(ctx, nil, plan, reconciler.Materials{}); err != nil {
 		return err
 	}

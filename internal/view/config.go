@@ -216,6 +216,9 @@ func (c *config) vm(v spec.VM) {
 	set(b, "memory", "memory", cty.StringVal(memory(v.Memory)))
 	set(b, "running", "running", cty.BoolVal(v.Running))
 	set(b, "restart", "restart", cty.StringVal(v.Restart.String()))
+	if v.StopGracePeriod != 0 {
+		set(b, "stop_grace_period", "stop_grace_period", cty.StringVal(shortDuration(v.StopGracePeriod)))
+	}
 	if v.Kind != "" {
 		set(b, "kind", "kind", cty.StringVal(v.Kind))
 	}

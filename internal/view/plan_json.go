@@ -126,6 +126,8 @@ func redactPlain(vm *spec.VM, path string) {
 		vm.Cmdline = hidden
 	case "restart":
 		vm.Restart = spec.Restart{}
+	case "stop_grace_period":
+		vm.StopGracePeriod = 0
 	case "watch":
 		vm.Watch = nil
 	case "kind":
