@@ -234,7 +234,7 @@ func (u *unit) settle(ctx context.Context, i *state.Instance) error {
 	if artifact.Arch != "" {
 		i.Arch = artifact.Arch
 	}
-	if err := checkSettings(*i); err != nil {
+	if err := checkSettings(*i, artifact.Firmware); err != nil {
 		return err
 	}
 	if _, forwarded := forwardedSSH(i.Applied); i.Enterable() && i.SSHPort == 0 && !forwarded {

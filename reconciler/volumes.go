@@ -10,6 +10,7 @@ import (
 	"github.com/lkup/lkup/drivers"
 	"github.com/lkup/lkup/internal/state"
 	"github.com/lkup/lkup/planner"
+	"github.com/lkup/lkup/sources"
 	"github.com/lkup/lkup/spec"
 )
 
@@ -115,8 +116,9 @@ func (r *Reconciler) newVolume(wanted spec.Volume) (state.Volume, error) {
 }
 
 // checkSettings refuses settings that the image cannot be told, as it shows
-// only once it is here.
-func checkSettings(i state.Instance) error {
+// only once it is here. starts is the only firmware that starts its disk, if
+// that is known.
+func checkSettings(i state.Instance, starts string) error {
 	vm := i.Applied
 	switch {
 	case i.Guest && vm.Seed.Cloud():
@@ -125,6 +127,10 @@ func checkSettings(i state.Instance) error {
 		return fmt.Errorf("its image runs lkup's init, which takes a key of lkup's; take the ssh block out%s", written(vm, "ssh"))
 	case len(i.Boot.Disks) == 0 && vm.Firmware != "":
 		return fmt.Errorf("its image has a kernel, which is started without firmware; take \"firmware\" out%s", written(vm, "firmware"))
+	case vm.Firmware == spec.FirmwareBIOS && starts == sources.UEFI:
+		return fmt.Errorf("its disk has nothing that a BIOS could start, only UEFI; take \"firmware\" out%s", written(vm, "firmware"))
+	case vm.Firmware == spec.FirmwareUEFI && starts == sources.BIOS:
+		return fmt.Errorf("its disk has nothing that UEFI could start, only a BIOS; take \"firmware\" out%s", written(vm, "firmware"))
 	}
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"slices"
 
 	"github.com/lkup/lkup/sources"
 )
@@ -66,8 +67,8 @@ func sections(catalog []byte) (platforms []byte) {
 	return platforms
 }
 
-// Firmware says which firmware a disk that [Look] let through needs: UEFI if
-// nothing else would start it, else empty. What it cannot tell is empty too.
+// Firmware says which firmware a disk that [Look] let through needs: UEFI or BIOS
+// if nothing else would start it. What it cannot tell is empty.
 func Firmware(path, format string) (string, error) {
 	file, err := os.Open(path)
 	if err != nil {
@@ -78,34 +79,28 @@ func Firmware(path, format string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	efi := false
 	switch format {
 	case ISO:
 		platforms, err := bootsCD(file, info.Size())
-		if err != nil {
-			return "", err
-		}
-		efi = onlyEFI(platforms)
+		return cdFirmware(platforms), err
 	case Raw:
 		head := make([]byte, headSize)
 		if _, err := file.ReadAt(head, 0); err != nil && !errors.Is(err, io.EOF) {
 			return "", err
 		}
-		efi = efiDisk(head)
+		return diskFirmware(head), nil
 	case Qcow2:
-		efi = efiDisk(qcow2Head(file))
-	}
-	if efi {
-		return sources.UEFI, nil
+		return diskFirmware(qcow2Head(file)), nil
 	}
 	return "", nil
 }
 
-func onlyEFI(platforms []byte) bool {
-	for _, p := range platforms {
-		if p != platformEFI {
-			return false
-		}
+func cdFirmware(platforms []byte) string {
+	switch efi := slices.Contains(platforms, platformEFI); {
+	case efi && !slices.ContainsFunc(platforms, func(p byte) bool { return p != platformEFI }):
+		return sources.UEFI
+	case !efi && slices.Contains(platforms, platformBIOS):
+		return sources.BIOS
 	}
-	return len(platforms) > 0
+	return ""
 }

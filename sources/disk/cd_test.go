@@ -91,6 +91,7 @@ func TestTheFirmwareIsWhatTheDiskNeeds(t *testing.T) {
 		b[446+16+4], b[510], b[511] = kind, 0x55, 0xaa
 		return b
 	}
+	coded := func(b []byte) []byte { code(b); return b }
 	endless := func(b []byte) {
 		copy(b[512+80:], bytes.Repeat([]byte{0xff}, 4))
 		binary.LittleEndian.PutUint32(b[512+84:], 128)
@@ -100,7 +101,7 @@ func TestTheFirmwareIsWhatTheDiskNeeds(t *testing.T) {
 		content      []byte
 		want         string
 	}{
-		{"a CD for a BIOS", "iso", cd(nil, 0), ""},
+		{"a CD for a BIOS", "iso", cd(nil, 0), "bios"},
 		{"a CD for EFI", "iso", cd(nil, 0xef), "uefi"},
 		{"a CD for both", "iso", cd(nil, 0, 0xef), ""},
 		{"a CD for EFI, then a BIOS", "iso", cd(nil, 0xef, 0), ""},
@@ -112,6 +113,9 @@ func TestTheFirmwareIsWhatTheDiskNeeds(t *testing.T) {
 		{"partitions far away", "raw", partitioned(func(b []byte) { b[512+79] = 0xff }, esp), ""},
 		{"an EFI partition of the old kind", "raw", mbr(0xef), "uefi"},
 		{"a Linux partition", "raw", mbr(0x83), ""},
+		{"a Linux partition and code", "raw", coded(mbr(0x83)), "bios"},
+		{"a partition of FAT and code", "raw", coded(mbr(0x0c)), ""},
+		{"an EFI partition of the old kind and code", "raw", coded(mbr(0xef)), ""},
 		{"no partitions", "raw", make([]byte, 512), ""},
 		{"qcow2 with an EFI partition", "qcow2", clusters(partitioned(nil, esp), nil), "uefi"},
 		{"qcow2 with code", "qcow2", clusters(partitioned(code, esp), nil), ""},

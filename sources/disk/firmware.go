@@ -4,6 +4,9 @@ import (
 	"bytes"
 	"encoding/binary"
 	"io"
+	"slices"
+
+	"github.com/lkup/lkup/sources"
 )
 
 // Partitions' types, as they lie on the disk (UEFI specification, section 5).
@@ -14,12 +17,33 @@ const (
 	bootCode      = 440 // bytes at the start, that a BIOS runs
 )
 
-// efiDisk reports whether a disk, of which head is the beginning, has an EFI
-// system partition and nothing that a BIOS could run.
-func efiDisk(head []byte) bool {
-	if len(head) < 512 || !hasPartitions(head) || !bytes.Equal(head[:bootCode], zeros[:bootCode]) {
-		return false
+// neverFAT are types of partitions in which UEFI finds nothing to start: that of
+// CDs which are disks, too, and Linux's for swap, data, LVM and RAID.
+var neverFAT = []byte{0x17, 0x82, 0x83, 0x8e, 0xfd}
+
+// diskFirmware is what starts a disk, of which head is the beginning: UEFI if it
+// has an EFI system partition and nothing that a BIOS could run, BIOS if that is
+// the other way round. A GUID partition table rules nothing out for UEFI.
+func diskFirmware(head []byte) string {
+	if len(head) < 512 || !hasPartitions(head) {
+		return ""
 	}
+	if bytes.Equal(head[:bootCode], zeros[:bootCode]) {
+		if efiDisk(head) {
+			return sources.UEFI
+		}
+		return ""
+	}
+	for n := range 4 {
+		if kind := head[446+16*n+4]; kind != 0 && !slices.Contains(neverFAT, kind) {
+			return ""
+		}
+	}
+	return sources.BIOS
+}
+
+// efiDisk reports whether a disk has an EFI system partition.
+func efiDisk(head []byte) bool {
 	for n := range 4 {
 		switch head[446+16*n+4] {
 		case mbrEFI:
