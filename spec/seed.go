@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -98,7 +99,31 @@ func badPublicKey(line string) string {
 	return ""
 }
 
-// metadata is LinuxKit's: an object of folders of files, or its JSON.
+// entry is a file or a folder of LinuxKit's metadata: see its docs/metadata.md.
+type entry struct {
+	Perm    string           `json:"perm"`
+	Content *string          `json:"content"`
+	Entries map[string]entry `json:"entries"`
+}
+
+// wrong is what the metadata package would only log, or "": path is where the
+// entry stands.
+func (e entry) wrong(path string) string {
+	if (e.Content == nil) == (e.Entries == nil) {
+		return fmt.Sprintf("%s has to be a file, with \"content\", or a folder, with \"entries\".", path)
+	}
+	if _, err := strconv.ParseUint(e.Perm, 8, 32); e.Perm != "" && err != nil {
+		return fmt.Sprintf("The mode of %s, %q, is no octal number.", path, e.Perm)
+	}
+	for _, name := range sortedKeys(e.Entries) {
+		if problem := e.Entries[name].wrong(path + "/" + name); problem != "" {
+			return problem
+		}
+	}
+	return ""
+}
+
+// metadata is LinuxKit's: an object of folders and files, or its JSON.
 func (i *instance) metadata(b *block) string {
 	v, state := i.raw(b, "metadata", "seed.metadata")
 	if state != present {
@@ -110,9 +135,13 @@ func (i *instance) metadata(b *block) string {
 	} else if content, err := ctyjson.Marshal(v, v.Type()); err == nil {
 		text = string(content)
 	}
-	var object map[string]any
-	if json.Unmarshal([]byte(text), &object) != nil || len(object) == 0 {
-		i.wrong(b, "metadata", "Invalid metadata", "It is an object of folders and the files in them. Write: metadata = { ssh = { authorized_keys = { perm = \"0600\", content = file(\"KEY.pub\") } } }")
+	root := entry{}
+	problem := "It is an object of folders and the files in them."
+	if json.Unmarshal([]byte(text), &root.Entries) == nil && len(root.Entries) > 0 {
+		problem = root.wrong("")
+	}
+	if problem != "" {
+		i.wrong(b, "metadata", "Invalid metadata", "%s Write: metadata = { ssh = { entries = { authorized_keys = { perm = \"0600\", content = file(\"KEY.pub\") } } } }", problem)
 	}
 	return text
 }
