@@ -156,7 +156,7 @@ func (r *Reconciler) flush(ctx context.Context, all []*saved) error {
 		if m.status.State != drivers.Running || m.record.Memory || !m.instance.Enterable() || r.Access == nil {
 			continue
 		}
-		conn, err := r.reach(ctx, m.machine)
+		conn, err := r.reach(ctx, m)
 		if err == nil {
 			_, _, err = conn.Run(ctx, []string{"sync"})
 			err = errors.Join(err, conn.Close())

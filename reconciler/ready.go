@@ -162,7 +162,7 @@ func (w *wait) dial(ctx context.Context) {
 		return
 	}
 	w.dialled = now
-	ctx, cancel := context.WithTimeout(ctx, w.patience())
+	ctx, cancel := context.WithTimeout(ctx, patience(w.instance))
 	defer cancel()
 	conn, err := w.Access.Dial(ctx, w.machine)
 	if err != nil {
@@ -179,8 +179,8 @@ func (w *wait) dial(ctx context.Context) {
 const strangerLimit = 15 * time.Second
 
 // patience bounds one try of what goes through the guest's SSH server.
-func (w *wait) patience() time.Duration {
-	if w.instance.Guest {
+func patience(i state.Instance) time.Duration {
+	if i.Guest {
 		return probeLimit
 	}
 	return strangerLimit
@@ -214,7 +214,7 @@ func (w *wait) probe(ctx context.Context) bool {
 		}
 		limit := probeLimit
 		if p.ssh {
-			limit = w.patience()
+			limit = patience(w.instance)
 		}
 		limited, cancel := context.WithTimeout(ctx, limit)
 		err := p.try(limited, w.conn)

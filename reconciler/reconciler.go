@@ -101,6 +101,8 @@ type Access interface {
 // Waker is a [Guest] that can be told that its memory was restored.
 type Waker interface {
 	Wake(ctx context.Context, w guest.Wake) error
+	// WakeByShell tells a guest that is not lkup's.
+	WakeByShell(ctx context.Context, w guest.Wake) error
 }
 
 // Mirrorer is a [Guest] that takes copies of directories.

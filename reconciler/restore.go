@@ -192,14 +192,14 @@ func (r *Reconciler) goOn(ctx context.Context, all []*saved) error {
 }
 
 // wakeLimit bounds how long a restored guest may take to answer.
-const wakeLimit = 30 * time.Second
+const wakeLimit = time.Minute
 
 // entropyBytes is as much as the kernel's generator takes for a seed.
 const entropyBytes = 64
 
 func (r *Reconciler) wake(ctx context.Context, m *saved) error {
-	if !m.instance.Guest || r.Access == nil {
-		return errors.New("its image runs no init of lkup's, which could be told")
+	if !m.instance.Enterable() || r.Access == nil {
+		return errors.New("nobody can log in and tell it: its image takes no key of lkup's, and has no ssh block")
 	}
 	ctx, cancel := context.WithTimeout(ctx, wakeLimit)
 	defer cancel()
@@ -207,7 +207,7 @@ func (r *Reconciler) wake(ctx context.Context, m *saved) error {
 	if _, err := io.ReadFull(r.Rand, entropy); err != nil {
 		return err
 	}
-	conn, err := r.reach(ctx, m.machine)
+	conn, err := r.reach(ctx, m)
 	if err != nil {
 		return err
 	}
@@ -216,18 +216,21 @@ func (r *Reconciler) wake(ctx context.Context, m *saved) error {
 	if !able {
 		return errors.New("it cannot be told")
 	}
+	if !m.instance.Guest {
+		return waker.WakeByShell(ctx, guest.Wake{Time: r.Now().UnixNano(), Entropy: entropy})
+	}
 	return waker.Wake(ctx, guest.Wake{Time: r.Now().UnixNano(), Entropy: entropy, Hostname: m.machine.Name})
 }
 
 // reach dials a guest until it answers.
-func (r *Reconciler) reach(ctx context.Context, m drivers.Machine) (Guest, error) {
+func (r *Reconciler) reach(ctx context.Context, m *saved) (Guest, error) {
 	ctx, cancel := context.WithTimeout(ctx, wakeLimit)
 	defer cancel()
 	tick := time.NewTicker(sshBackoff)
 	defer tick.Stop()
 	for {
-		limited, stop := context.WithTimeout(ctx, 2*probeLimit)
-		conn, err := r.Access.Dial(limited, m)
+		limited, stop := context.WithTimeout(ctx, 2*patience(m.instance))
+		conn, err := r.Access.Dial(limited, m.machine)
 		stop()
 		if err == nil {
 			return conn, nil

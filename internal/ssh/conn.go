@@ -3,7 +3,6 @@ package ssh
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -14,8 +13,6 @@ import (
 
 	"github.com/pkg/sftp"
 	"golang.org/x/crypto/ssh"
-
-	"github.com/lkup/lkup/guest"
 )
 
 // Conn is a connection into a guest. It is safe for concurrent use.
@@ -79,40 +76,6 @@ func (c *Conn) DialTCP(ctx context.Context, address string) (io.ReadWriteCloser,
 // a socket's path. The connection knows no deadlines.
 func (c *Conn) Dial(ctx context.Context, network, address string) (net.Conn, error) {
 	return c.client.DialContext(ctx, network, address)
-}
-
-// Wake tells the guest that its memory was restored.
-func (c *Conn) Wake(ctx context.Context, w guest.Wake) error {
-	content, err := json.Marshal(w)
-	if err != nil {
-		return err
-	}
-	channel, requests, err := c.client.OpenChannel("session", nil)
-	if err != nil {
-		return fmt.Errorf("open a session: %w", err)
-	}
-	stop := context.AfterFunc(ctx, func() { _ = channel.Close() })
-	defer func() { stop(); _ = channel.Close() }()
-	known, err := channel.SendRequest("subsystem", true, ssh.Marshal(struct{ Name string }{guest.WakeSubsystem}))
-	if err == nil && !known {
-		err = errors.New("its init is of an older lkup, and does not hear that it was restored")
-	}
-	if err == nil {
-		_, err = channel.Write(content)
-	}
-	if err != nil {
-		return err
-	}
-	said, err := io.ReadAll(io.LimitReader(channel.Stderr(), outputLimit))
-	if err != nil {
-		return err
-	}
-	for r := range requests {
-		if r.Type == "exit-status" && len(r.Payload) == 4 && r.Payload[3] == 0 {
-			return nil
-		}
-	}
-	return errors.Join(ctx.Err(), fmt.Errorf("the guest did not wake: %s", strings.TrimSpace(string(said))))
 }
 
 // SFTP opens a file transfer session over the connection.
