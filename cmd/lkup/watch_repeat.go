@@ -179,6 +179,9 @@ func (f *follower) repeat() {
 			told = toldFiles{run: run, files: f.seen}
 		}
 		n, err := f.repeatTo(known, a, shares, told.files)
+		if f.call.ctx.Err() != nil {
+			return // Ctrl-C is how one leaves
+		}
 		if took := f.call.Now().Sub(begun); n > 0 {
 			f.say(view.WatchEvent{Kind: "repeated", Address: a, Detail: view.Count(n, "change") + " for its watchers", Took: took})
 		} else if err != nil && !told.err {

@@ -133,7 +133,7 @@ func (o *ownChanges) named(events []byte) map[string]bool {
 }
 
 func (o *ownChanges) note(name string) {
-	now, err := look(name)
+	now, err := look(unix.AT_FDCWD, name)
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if len(o.left) >= mostLeft {

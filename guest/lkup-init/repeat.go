@@ -65,12 +65,7 @@ func (r repeater) do(said guest.Repeat) guest.Repeated {
 	r.own.expect()
 	var done guest.Repeated
 	for _, c := range said.Changed {
-		now, err := look(c.Path)
-		if err != nil || now != (sight{mode: now.mode&unix.S_IFMT | c.Mode, modified: c.Modified}) || r.own.are(c.Path, now) {
-			continue
-		}
-		r.own.expect(c.Path)
-		if repeatOne(c, now) == nil {
+		if r.repeatOne(c) == nil {
 			done.Changes++
 		}
 	}
@@ -105,27 +100,40 @@ type sight struct {
 	modified int64  // nanoseconds since 1970
 }
 
-// look asks the host, whatever the guest remembers.
-func look(name string) (sight, error) {
+// look asks the host, whatever the guest remembers. Without a name it is the
+// descriptor's file.
+func look(descriptor int, name string) (sight, error) {
 	var s unix.Statx_t
-	err := unix.Statx(unix.AT_FDCWD, name, unix.AT_SYMLINK_NOFOLLOW|unix.AT_STATX_FORCE_SYNC, unix.STATX_TYPE|unix.STATX_MODE|unix.STATX_MTIME, &s)
+	const how = unix.AT_SYMLINK_NOFOLLOW | unix.AT_EMPTY_PATH | unix.AT_STATX_FORCE_SYNC
+	err := unix.Statx(descriptor, name, how, unix.STATX_TYPE|unix.STATX_MODE|unix.STATX_MTIME, &s)
 	return sight{uint32(s.Mode), s.Mtime.Sec*1e9 + int64(s.Mtime.Nsec)}, err
 }
 
 // lostModes are the bits of a mode that a file may lose when its mode is set.
 const lostModes = unix.S_ISUID | unix.S_ISGID
 
-var errUnheard = errors.New("no watcher could hear of it")
+var errUnheard = errors.New("no watcher is to hear of it")
 
 // repeatOne does to a file what changes nothing, and what watchers hear of. It
-// never writes: what this guest knows of the content may be old.
-func repeatOne(c guest.Changed, now sight) error {
+// never writes: what this guest knows of the content may be old. The way to the
+// file is walked once, for each step is a question to the host.
+func (r repeater) repeatOne(c guest.Changed) error {
+	fd, err := unix.Open(c.Path, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = unix.Close(fd) }() // nothing was written to it
+	now, err := look(fd, "")
+	if err != nil || now != (sight{mode: now.mode&unix.S_IFMT | c.Mode, modified: c.Modified}) || r.own.are(c.Path, now) {
+		return errors.Join(err, errUnheard)
+	}
+	r.own.expect(c.Path)
+	at := "/proc/self/fd/" + strconv.Itoa(fd)
 	if c.ByTime {
-		times := []unix.Timespec{{Nsec: unix.UTIME_OMIT}, unix.NsecToTimespec(c.Modified)}
-		return unix.UtimesNanoAt(unix.AT_FDCWD, c.Path, times, unix.AT_SYMLINK_NOFOLLOW)
+		return unix.UtimesNanoAt(unix.AT_FDCWD, at, []unix.Timespec{{Nsec: unix.UTIME_OMIT}, unix.NsecToTimespec(c.Modified)}, 0)
 	}
 	if now.mode&unix.S_IFMT == unix.S_IFLNK || c.Mode&lostModes != 0 {
 		return errUnheard
 	}
-	return unix.Chmod(c.Path, c.Mode)
+	return unix.Chmod(at, c.Mode)
 }

@@ -94,7 +94,8 @@ func (r *Repeater) Repeat(ctx context.Context, what guest.Repeat) (int, error) {
 		}
 	}
 	if err != nil {
-		err = errors.Join(ctx.Err(), fmt.Errorf("repeat changes: %w", err), r.Close())
+		err = errors.Join(ctx.Err(), fmt.Errorf("repeat changes in the guest: %w", err))
+		_ = r.Close() // that says no more
 	}
 	return done.Changes, err
 }
