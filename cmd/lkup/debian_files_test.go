@@ -20,7 +20,6 @@ var debianFiles = map[string]string{
 	"etc/hosts":                               "127.0.0.1 localhost\n",
 	"etc/machine-id":                          "0123456789abcdef0123456789abcdef\n",
 	"etc/nsswitch.conf":                       "passwd: files\ngroup: files\nshadow: files\nhosts: files dns\n",
-	"etc/resolv.conf":                         "nameserver 10.0.2.3\n",
 	"etc/pam.d/common-auth":                   "auth required pam_unix.so\n",
 	"etc/pam.d/common-account":                "account required pam_unix.so\n",
 	"etc/pam.d/common-password":               "password required pam_unix.so\n",
@@ -33,7 +32,7 @@ var debianFiles = map[string]string{
 // stages are left out. Nothing of lkup's is done in them, and they take an
 // emulated guest half a minute.
 var debianUnits = map[string]string{
-	"ssh.service": "multi-user.target", "systemd-networkd.service": "multi-user.target",
+	"ssh.service": "multi-user.target", "systemd-networkd.service": "multi-user.target", "systemd-resolved.service": "multi-user.target",
 	"cloud-init-local.service": "cloud-init.target", "cloud-init.service": "cloud-init.target",
 }
 
@@ -46,7 +45,7 @@ var debianMasked = []string{
 }
 
 // debianAccounts are what packages' scripts make.
-var debianAccounts = []string{"sshd:100", "messagebus:101", "systemd-network:998"}
+var debianAccounts = []string{"sshd:100", "messagebus:101", "systemd-network:998", "systemd-resolve:997"}
 
 func (d *debian) configure(context.Context) error {
 	for name, content := range debianFiles {
@@ -79,7 +78,7 @@ func (d *debian) configure(context.Context) error {
 		}
 	}
 	return errors.Join(os.Chmod(filepath.Join(d.tree, "tmp"), 0o777|os.ModeSticky), os.Chmod(filepath.Join(d.tree, "root"), 0o700),
-		d.link("/run", "var/run"), d.link("/usr/lib/systemd/systemd", "usr/sbin/init"), d.accounts())
+		d.link("/run", "var/run"), d.link("../run/systemd/resolve/stub-resolv.conf", "etc/resolv.conf"), d.link("/usr/lib/systemd/systemd", "usr/sbin/init"), d.accounts())
 }
 
 // accounts adds those of the packages, and the file of passwords.

@@ -22,13 +22,13 @@ import (
 )
 
 // debianFormat changes when the same packages are to give another disk.
-const debianFormat = "debian-disk/7"
+const debianFormat = "debian-disk/8"
 
 // The packages of a Debian that cloud-init sets up and SSH reaches, and what
 // starts it.
 const (
 	debianPackages = "apt:base-files,base-passwd,bash,cloud-init,coreutils,dash,dbus,e2fsprogs,findutils,grep,hostname,iproute2," +
-		"kmod,libc-bin,libpam-modules,login,mount,openssh-server,passwd,procps,sed,sudo,systemd,systemd-sysv,udev,util-linux"
+		"kmod,libc-bin,libpam-modules,login,mount,openssh-server,passwd,procps,sed,sudo,systemd,systemd-resolved,systemd-sysv,udev,util-linux"
 	debianLoader = "apt:grub-common,grub-pc-bin"
 	debianShell  = "apt:busybox-static"
 )
