@@ -91,7 +91,7 @@ const (
 	StageInit    Stage = "init"    // process 1 runs
 	StageNetwork Stage = "network" // interfaces are up
 	StageSSH     Stage = "ssh"     // the SSH server listens
-	StageVolumes Stage = "volumes" // they are mounted; not announced without any
+	StageVolumes Stage = "volumes" // they are mounted, and so are shares; not announced without any
 	StageUp      Stage = "up"      // onboot has run and all services are started
 )
 
@@ -127,19 +127,26 @@ func ParseFailure(line string) (service, reason string, failed bool) {
 	return service, strings.TrimSpace(reason), found && named
 }
 
-const unmounted = "lkup-init: cannot mount volume "
+const unmounted = "lkup-init: cannot mount "
 
-// Unmounted is the console line that tells that a volume is not where the
-// settings want it.
-func Unmounted(volume, reason string) string {
-	return unmounted + volume + ": " + strings.Join(strings.Fields(reason), " ")
+// What there is to be mounted, for [Unmounted].
+const (
+	VolumeNamed = "volume " // and its name
+	ShareAt     = "share "  // and its place in the guest
+)
+
+// Unmounted is the console line that tells that a volume or a share is not where
+// the settings want it.
+func Unmounted(what, reason string) string {
+	return unmounted + what + ": " + strings.Join(strings.Fields(reason), " ")
 }
 
 // ParseUnmounted reads a console line as ParseMarker does.
-func ParseUnmounted(line string) (volume, reason string, failed bool) {
+func ParseUnmounted(line string) (what, reason string, failed bool) {
 	_, rest, found := strings.Cut(line, unmounted)
-	volume, reason, named := strings.Cut(rest, ": ")
-	return volume, strings.TrimSpace(reason), found && named
+	what, reason, named := strings.Cut(rest, ": ")
+	known := strings.HasPrefix(what, VolumeNamed) || strings.HasPrefix(what, ShareAt)
+	return what, strings.TrimSpace(reason), found && named && known
 }
 
 // WakeSubsystem is the SSH subsystem by which the host tells a guest that its

@@ -37,3 +37,18 @@ func TestAFailureIsReadBack(t *testing.T) {
 		}
 	}
 }
+
+func TestWhatIsNotMountedIsReadBack(t *testing.T) {
+	for _, what := range []string{guest.VolumeNamed + "data", guest.ShareAt + "/srv/site"} {
+		line := "noise " + guest.Unmounted(what, "mount:\n not: there")
+		got, reason, failed := guest.ParseUnmounted(line)
+		if !failed || got != what || reason != "mount: not: there" {
+			t.Errorf("got %q, %q, %v from %q", got, reason, failed, line)
+		}
+	}
+	for _, other := range []string{"", "lkup-init: cannot mount the volume scratch: no", "lkup-init: cannot mount volume data", "cannot mount share /srv: no"} {
+		if _, _, failed := guest.ParseUnmounted(other); failed {
+			t.Errorf("%q is taken for a volume or a share", other)
+		}
+	}
+}

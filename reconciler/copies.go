@@ -51,7 +51,7 @@ func (w *wait) copy(ctx context.Context) error {
 		return nil
 	}
 	for _, p := range w.probes {
-		if (p.name == volumesProbeName || p.name == mountsProbeName) && p.try(ctx, w.conn) != nil {
+		if p.name == mountsProbeName && p.try(ctx, w.conn) != nil {
 			return nil
 		}
 	}

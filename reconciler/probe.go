@@ -76,8 +76,8 @@ func probesOf(vm spec.VM, guest bool) []*probe {
 	switch places := mountPlaces(vm); {
 	case vm.Seed.Cloud() && len(places) > 0:
 		all = append(all, mountsProbe(places))
-	case guest && slices.ContainsFunc(vm.Mounts, func(m spec.Mount) bool { return m.Path != "" }):
-		all = append(all, volumesProbe())
+	case guest && len(places) > 0:
+		all = append(all, announcedProbe(vm))
 	}
 	for _, p := range all {
 		if p.hear == nil {
@@ -275,27 +275,27 @@ func mountsProbe(places []string) *probe {
 	}}
 }
 
-// The probes that say that the guest has mounted what it shall.
-const (
-	volumesProbeName = "volumes"
-	mountsProbeName  = "mounts"
-)
+// mountsProbeName is of the probes that say that the guest has mounted what it
+// shall.
+const mountsProbeName = "mounts"
 
-// volumesProbe waits until the guest says that its volumes are mounted: what
-// writes to their places before that writes to memory.
-func volumesProbe() *probe {
+// announcedProbe waits until the guest says that its volumes and shares are
+// mounted: what writes to their places before that writes to memory.
+func announcedProbe(vm spec.VM) *probe {
+	// An older init says it of volumes only; it is up later than its shares are.
+	sharesAlone := !slices.ContainsFunc(vm.Mounts, func(m spec.Mount) bool { return m.Path != "" })
 	seen := false
 	return &probe{
-		name: volumesProbeName,
+		name: mountsProbeName,
 		hear: func(line string) {
 			stage, _ := guest.ParseMarker(line)
-			seen = seen || stage == guest.StageVolumes
+			seen = seen || stage == guest.StageVolumes || sharesAlone && stage == guest.StageUp
 		},
 		try: func(context.Context, Guest) error {
 			if seen {
 				return nil
 			}
-			return errors.New("the guest has not mounted them; if its image was made by an older lkup, make it anew: lkup apply --upgrade")
+			return errors.New("the guest has not mounted its volumes and shares; if its image was made by an older lkup, make it anew: lkup apply --upgrade")
 		},
 	}
 }

@@ -39,7 +39,7 @@ type wait struct {
 	asked    time.Time
 	sshError error
 	failed   error // a service cannot run, as the guest says
-	// unmounted is a volume that the guest could not mount.
+	// unmounted is a volume or a share that the guest could not mount.
 	unmounted error
 	copied    bool // its copied shares are there
 }
@@ -147,8 +147,8 @@ func (w *wait) hear(line string) {
 	if service, reason, failed := guest.ParseFailure(line); failed && w.instance.Guest && w.failed == nil {
 		w.failed = fmt.Errorf("service %s cannot run: %s", service, reason)
 	}
-	if volume, reason, failed := guest.ParseUnmounted(line); failed && (w.instance.Guest || w.instance.Applied.Seed.Cloud()) {
-		w.unmounted = fmt.Errorf("volume %s is not mounted: %s", volume, reason)
+	if what, reason, failed := guest.ParseUnmounted(line); failed && (w.instance.Guest || w.instance.Applied.Seed.Cloud()) {
+		w.unmounted = fmt.Errorf("%s is not mounted: %s", what, reason)
 	}
 	for _, p := range w.probes {
 		p.hear(line)

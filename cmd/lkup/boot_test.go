@@ -118,6 +118,7 @@ func TestBoot(t *testing.T) {
 			"debian":      debianDisk,
 			"virtiofsd":   virtiofsdRun,
 			"dockercli":   dockerClientOf(cache),
+			"dropbearkey": dropbearKey,
 		}),
 		Setup: func(env *testscript.Env) error {
 			guests := guestsOf(env)

@@ -20,20 +20,20 @@ import (
 
 // mountDisks mounts the volumes that the settings name, outer paths first, and
 // has their file systems grow as their disks do.
-func (m *machine) mountDisks() {
+func (m *machine) mountDisks() (mounted bool) {
 	if len(m.config.Volumes) == 0 {
-		return
+		return true
 	}
 	m.modules.load("virtio_blk", "crc32c_generic", "ext4")
 	growing := newGrowing()
 	go growing.listen(m.log) // for as long as the machine runs
 	all := slices.Clone(m.config.Volumes)
 	slices.SortStableFunc(all, func(a, b guest.Volume) int { return strings.Compare(a.Path, b.Path) })
-	mounted := true
+	mounted = true
 	for _, v := range all {
 		device, err := mountDisk(v)
 		if err != nil {
-			m.write(guest.Unmounted(v.Name, err.Error()))
+			m.write(guest.Unmounted(guest.VolumeNamed+v.Name, err.Error()))
 			mounted = false
 			continue
 		}
@@ -41,9 +41,7 @@ func (m *machine) mountDisks() {
 			m.try("grow the file system of "+v.Name, growing.add(device, v.Path))
 		}
 	}
-	if mounted {
-		m.say(guest.StageVolumes)
-	}
+	return mounted
 }
 
 // mountDisk mounts one volume and gives its device's name.

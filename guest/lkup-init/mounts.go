@@ -88,12 +88,26 @@ func (m mount) do() error {
 	return nil
 }
 
+// mountAll mounts the host's directories and the volumes, and says so where that
+// is waited for: before it, what is written to their places is lost.
+func (m *machine) mountAll() {
+	shares := m.mountShares()
+	if m.mountDisks() && shares && len(m.config.Shares)+len(m.config.Volumes) > 0 {
+		m.say(guest.StageVolumes)
+	}
+}
+
 // mountShares mounts the host's directories, and makes those that the host
 // fills.
-func (m *machine) mountShares() {
+func (m *machine) mountShares() (mounted bool) {
+	mounted = true
 	for _, s := range m.config.Shares {
-		m.try("show the share "+s.Path, m.mountShare(s))
+		if err := m.mountShare(s); err != nil {
+			m.write(guest.Unmounted(guest.ShareAt+s.Path, err.Error()))
+			mounted = false
+		}
 	}
+	return mounted
 }
 
 // cache=mmap keeps what a program maps, so that databases and linkers work, and

@@ -19,13 +19,13 @@ elif m=$(mount -t ext4 -o "$3" "$d" "$2" 2>&1); then
 elif [ "$3" = ro ] && mount -t ext4 -o ro,noload "$d" "$2"; then
   exit
 fi
-echo "` + guest.Unmounted("$1", "$m") + `" >/dev/console`
+echo "` + guest.Unmounted(guest.VolumeNamed+"$1", "$m") + `" >/dev/console`
 
 // mountShare mounts a share: $1 is its tag, $2 the place, $3 the options, $4 the
 // file system.
 var mountShare = `mountpoint -q "$2" && exit
 mkdir -p "$2"
-m=$(mount -t "$4" -o "$3" "$1" "$2" 2>&1) || echo "` + guest.Unmounted("$1", "$m") + `" >/dev/console`
+m=$(mount -t "$4" -o "$3" "$1" "$2" 2>&1) || echo "` + guest.Unmounted(guest.ShareAt+"$2", "$m") + `" >/dev/console`
 
 // shareOptions are those of lkup's own init.
 const shareOptions = "trans=virtio,version=9p2000.L,msize=512000,cache=mmap,access=any"
