@@ -132,8 +132,8 @@ func TestADiscIsReadByOthers(t *testing.T) {
 }
 
 func TestADiscHasRoomForSoManyFiles(t *testing.T) {
-	if _, err := seed.Disc(make([]seed.File, 9)); err == nil {
-		t.Error("nine files fit")
+	if _, err := seed.Disc(make([]seed.File, 40)); err == nil {
+		t.Error("forty files fit")
 	}
 }
 

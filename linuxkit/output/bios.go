@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
+
+	"github.com/lkup/lkup/internal/iso9660"
 )
 
 // isoBIOS is a CD that a BIOS starts from a disk as well: isolinux comes with
@@ -39,20 +41,26 @@ func (b *Builder) isoBIOS(ctx context.Context, img Image) ([]string, error) {
 	}
 	inputs := append(loader.digests(files), config, kernel, packed)
 	path, err := b.file(ctx, "CD for a BIOS", func(path string) error {
-		cd, err := newISO(platformBIOS, 4, []isoFile{
-			{name: "ISOLINUX.BIN;1", content: files["isolinux.bin"]},
-			{name: "LDLINUX.C32;1", content: files["ldlinux.c32"]},
-			{name: "ISOLINUX.CFG;1", content: []byte(config)},
-			{name: "KERNEL.;1", path: img.Kernel},
-			{name: "INITRD.IMG;1", path: initrd},
-		})
+		kernel, err := fileAt("KERNEL.;1", img.Kernel)
 		if err != nil {
 			return err
 		}
-		boot := &cd.files[0]
-		boot.content = withBootInfo(boot.content, boot.sector)
-		mbr := bootRecord(files["isohdpfx.bin"], boot.sector, cd.sectors, packed)
-		return create(path, func(w io.Writer) error { return cd.write(w, mbr) })
+		ramdisk, err := fileAt("INITRD.IMG;1", initrd)
+		if err != nil {
+			return err
+		}
+		const program = "ISOLINUX.BIN;1"
+		cd, err := disc(iso9660.Boot{Platform: iso9660.BIOS, Load: 4},
+			iso9660.Text(program, string(files["isolinux.bin"])),
+			iso9660.Text("LDLINUX.C32;1", string(files["ldlinux.c32"])),
+			iso9660.Text("ISOLINUX.CFG;1", config), kernel, ramdisk)
+		if err != nil {
+			return err
+		}
+		at := cd.Files[0].Sector
+		cd.Files[0].Write = iso9660.Text(program, string(withBootInfo(files["isolinux.bin"], at))).Write
+		mbr := bootRecord(files["isohdpfx.bin"], at, cd.Sectors(), packed)
+		return create(path, func(w io.Writer) error { return cd.Write(w, mbr) })
 	}, inputs...)
 	return []string{path}, err
 }
@@ -86,7 +94,7 @@ func withBootInfo(program []byte, at uint32) []byte {
 		sum += binary.LittleEndian.Uint32(padded[i:])
 	}
 	info := make([]byte, 56)
-	for i, n := range []uint32{isoPVD, at, uint32(len(program)), sum} {
+	for i, n := range []uint32{iso9660.Descriptors, at, uint32(len(program)), sum} {
 		binary.LittleEndian.PutUint32(info[4*i:], n)
 	}
 	copy(program[8:], info)

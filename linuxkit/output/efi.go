@@ -7,6 +7,8 @@ import (
 	"io"
 	"os"
 	"strings"
+
+	"github.com/lkup/lkup/internal/iso9660"
 )
 
 // efiProgram is kernel, initrd and command line as one program that firmware
@@ -71,11 +73,15 @@ func (b *Builder) isoEFI(ctx context.Context, img Image) ([]string, error) {
 		if err := create(scratch, fs.write); err != nil {
 			return err
 		}
-		cd, err := newISO(platformEFI, efiLoad(int64(fs.sectors)), []isoFile{{name: "EFI.IMG;1", path: scratch}})
+		image, err := fileAt("EFI.IMG;1", scratch)
 		if err != nil {
 			return err
 		}
-		return create(path, func(w io.Writer) error { return cd.write(w, nil) })
+		cd, err := disc(iso9660.Boot{Platform: iso9660.EFI, Load: efiLoad(int64(fs.sectors))}, image)
+		if err != nil {
+			return err
+		}
+		return create(path, func(w io.Writer) error { return cd.Write(w, nil) })
 	}, identity, img.Arch)
 	return []string{path}, err
 }
