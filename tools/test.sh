@@ -100,8 +100,7 @@ set +m
 # start many: lkup itself, and whoever is killed while it works.
 export GORACE="${GORACE:-atexit_sleep_ms=10}"
 # No cached results: these tests boot machines, and a boot of last week proves nothing.
-# Tests that boot machines wait now and then, so there are more of them than cores.
-loud test go test -race -count=1 -p "${TEST_PACKAGES_AT_ONCE:-2}" -parallel "${TESTS_AT_ONCE:-3}" -timeout 40m ./...
+loud test go test -race -count=1 -p "${TEST_PACKAGES_AT_ONCE:-2}" -timeout 40m ./...
 echo
 echo "== waiting for vet, tidy, cross, lint"
 wait "$quiet_lane"

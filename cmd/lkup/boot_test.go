@@ -18,7 +18,6 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
-	"golang.org/x/sync/semaphore"
 
 	"github.com/lkup/lkup/internal/porttest"
 	"github.com/lkup/lkup/spec"
@@ -26,28 +25,6 @@ import (
 
 // patience bounds each wait for something outside of this process.
 const patience = 60 * time.Second
-
-// guestsAtOnce is how many guests the scripts run together: enough for two cores.
-const guestsAtOnce = 4
-
-// guestsOf counts the guests of a script: those of its largest stack file, the
-// three of examples/hello, or one.
-func guestsOf(env *testscript.Env) int64 {
-	files, _ := filepath.Glob(filepath.Join(env.WorkDir, "*.hcl"))
-	most := 0
-	for _, file := range files {
-		content, _ := os.ReadFile(file) // one that cannot be read has none
-		most = max(most, strings.Count("\n"+string(content), "\nvm \"")+strings.Count("\n"+string(content), "\ndevenv \""))
-	}
-	if script, _ := os.ReadFile(scriptOf(env)); most == 0 && strings.Contains(string(script), "$EXAMPLES") {
-		most = 3
-	}
-	return int64(min(max(most, 1), guestsAtOnce))
-}
-
-func scriptOf(env *testscript.Env) string {
-	return filepath.Join("testdata", "boot", strings.TrimPrefix(filepath.Base(env.WorkDir), "script-")+".txtar")
-}
 
 // TestBoot runs the scripts that boot real machines. What they build is kept
 // between runs, by digest.
@@ -64,10 +41,8 @@ func TestBoot(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	turn := semaphore.NewWeighted(guestsAtOnce)
 	plain := plainLkup(t)
-	testscript.Run(t, testscript.Params{
-		Dir:                 filepath.Join("testdata", "boot"),
+	newBootQueue(t, filepath.Join("testdata", "boot")).run(t, testscript.Params{
 		UpdateScripts:       *update,
 		RequireExplicitExec: true,
 		Condition: func(name string) (bool, error) {
@@ -121,11 +96,6 @@ func TestBoot(t *testing.T) {
 			"dropbearkey": dropbearKey,
 		}),
 		Setup: func(env *testscript.Env) error {
-			guests := guestsOf(env)
-			if err := turn.Acquire(t.Context(), guests); err != nil {
-				return err
-			}
-			env.Defer(func() { turn.Release(guests) })
 			if err := setUp(env); err != nil {
 				return err
 			}
