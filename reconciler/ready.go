@@ -166,7 +166,9 @@ func (w *wait) dial(ctx context.Context) {
 	defer cancel()
 	conn, err := w.Access.Dial(ctx, w.machine)
 	if err != nil {
-		w.sshError = err
+		if ctx.Err() == nil || w.sshError == nil { // else it says less than an earlier one
+			w.sshError = err
+		}
 		return
 	}
 	w.conn = conn

@@ -99,7 +99,7 @@ func onTerminal(ts *testscript.TestScript, _ bool, args []string) {
 	cmd.Dir = ts.MkAbs(".")
 	cmd.Env = []string{"TERM=xterm"}
 	for _, name := range []string{
-		"PATH", "HOME", "TMPDIR", "GORACE", "LKUP_STATE_DIR", "LKUP_CACHE_DIR", "LKUP_RUNTIME_DIR", "LKUP_AUTO_PORTS", "LKUP_VAR_port", "ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL",
+		"PATH", "HOME", "TMPDIR", "GORACE", "LKUP_STATE_DIR", "LKUP_CACHE_DIR", "LKUP_RUNTIME_DIR", "LKUP_AUTO_PORTS", "LKUP_VAR_port", "LKUP_VAR_ssh", "LKUP_VAR_auth", "LKUP_VAR_command", "ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL",
 		"GIT_CONFIG_COUNT", "GIT_CONFIG_KEY_0", "GIT_CONFIG_VALUE_0", "GIT_CONFIG_KEY_1", "GIT_CONFIG_VALUE_1",
 	} {
 		if value := ts.Getenv(name); value != "" {
