@@ -67,6 +67,7 @@ func (c *connection) session(channel ssh.NewChannel) {
 	begun := false
 	for r := range requests {
 		var ok bool
+		var run func()
 		switch r.Type {
 		case "pty-req":
 			ok = s.wantTerminal(r.Payload)
@@ -79,7 +80,8 @@ func (c *connection) session(channel ssh.NewChannel) {
 		case "exec", "shell", "subsystem":
 			if ok = !begun; ok {
 				begun = true
-				ok = s.begin(r)
+				run = s.begin(r)
+				ok = run != nil
 			}
 		default:
 			ok = false
@@ -87,30 +89,29 @@ func (c *connection) session(channel ssh.NewChannel) {
 		if r.WantReply {
 			_ = r.Reply(ok, nil)
 		}
+		if run != nil {
+			go run() // after the reply: what ends at once closes the channel
+		}
 	}
 	s.hangUp()
 }
 
-// begin starts what the client asks for; it runs on its own from there.
-func (s *session) begin(r *ssh.Request) bool {
+// begin is what runs what the client asks for; nil if there is no such thing.
+func (s *session) begin(r *ssh.Request) func() {
 	var m execRequest
 	switch {
 	case r.Type != "shell" && ssh.Unmarshal(r.Payload, &m) != nil:
-		return false
+		return nil
 	case r.Type == "subsystem" && m.Command == "sftp":
-		go s.sftp()
-		return true
+		return s.sftp
 	case r.Type == "subsystem" && m.Command == guest.WakeSubsystem && s.settings.Wake != nil:
-		go s.over(s.wake)
-		return true
+		return func() { s.over(s.wake) }
 	case r.Type == "subsystem" && m.Command == guest.RepeatSubsystem && s.settings.Repeat != nil:
-		go s.over(func() error { return s.settings.Repeat(s.channel) })
-		return true
+		return func() { s.over(func() error { return s.settings.Repeat(s.channel) }) }
 	case r.Type == "subsystem":
-		return false
+		return nil
 	}
-	go s.command(m.Command)
-	return true
+	return func() { s.command(m.Command) }
 }
 
 // sftp serves files. Paths that are not absolute begin in this process's own
