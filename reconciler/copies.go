@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"slices"
 
 	"github.com/lkup/lkup/drivers"
@@ -25,12 +24,8 @@ func (r *Reconciler) copyShares(ctx context.Context, i state.Instance, conn Gues
 		if !able {
 			return fmt.Errorf("copy the share %s: nobody copies files into this guest", s.Guest)
 		}
-		host := s.Host
-		if !filepath.IsAbs(host) {
-			host = filepath.Join(r.Project, host)
-		}
 		begun := r.Now()
-		done, err := mirrorer.Mirror(ctx, host, s.Guest)
+		done, err := mirrorer.Mirror(ctx, s.HostIn(r.Project), s.Guest)
 		if err != nil {
 			return fmt.Errorf("copy the share %s: %w", s.Guest, err)
 		}

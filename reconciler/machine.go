@@ -117,13 +117,9 @@ func machineShares(vm spec.VM, project string) []drivers.Share {
 		if s.Way() == spec.ShareSync {
 			continue // no driver's affair
 		}
-		host := s.Host
-		if !filepath.IsAbs(host) {
-			host = filepath.Join(project, host)
-		}
 		shares = append(shares, drivers.Share{
 			Tag:      fmt.Sprintf("share%d", n),
-			Host:     host,
+			Host:     s.HostIn(project),
 			Guest:    s.Guest,
 			ReadOnly: s.ReadOnly,
 			Type:     s.Way(),

@@ -10,7 +10,6 @@ import (
 	"github.com/lkup/lkup/drivers"
 	"github.com/lkup/lkup/internal/state"
 	"github.com/lkup/lkup/planner"
-	"github.com/lkup/lkup/sources"
 	"github.com/lkup/lkup/spec"
 )
 
@@ -127,9 +126,9 @@ func checkSettings(i state.Instance, starts string) error {
 		return fmt.Errorf("its image runs lkup's init, which takes a key of lkup's; take the ssh block out%s", written(vm, "ssh"))
 	case len(i.Boot.Disks) == 0 && vm.Firmware != "":
 		return fmt.Errorf("its image has a kernel, which is started without firmware; take \"firmware\" out%s", written(vm, "firmware"))
-	case vm.Firmware == spec.FirmwareBIOS && starts == sources.UEFI:
+	case vm.Firmware == spec.FirmwareBIOS && starts == spec.FirmwareUEFI:
 		return fmt.Errorf("its disk has nothing that a BIOS could start, only UEFI; take \"firmware\" out%s", written(vm, "firmware"))
-	case vm.Firmware == spec.FirmwareUEFI && starts == sources.BIOS:
+	case vm.Firmware == spec.FirmwareUEFI && starts == spec.FirmwareBIOS:
 		return fmt.Errorf("its disk has nothing that UEFI could start, only a BIOS; take \"firmware\" out%s", written(vm, "firmware"))
 	}
 	return nil

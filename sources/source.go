@@ -69,19 +69,12 @@ type Artifact struct {
 	// Disk is set for images that boot from a disk.
 	Disk       string
 	DiskFormat string // raw, qcow2 or iso, as read from its header
-	Firmware   string // UEFI or BIOS, if nothing else starts the disk; else empty
+	Firmware   string // spec.FirmwareUEFI or spec.FirmwareBIOS, if nothing else starts the disk; else empty
 
 	// Guest says whether lkup's own init runs in the image, and so whether it
 	// takes keys, shares and settings from a seed.
 	Guest bool
 }
-
-// UEFI is the firmware that starts programs from an EFI system partition, BIOS
-// the one that runs what lies at a disk's start.
-const (
-	UEFI = "uefi"
-	BIOS = "bios"
-)
 
 // Component is one OCI image named in a LinuxKit template.
 type Component struct {

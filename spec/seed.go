@@ -14,7 +14,8 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// Firmware of disks that is asked for.
+// Firmware: UEFI starts programs from an EFI system partition, a BIOS runs what
+// lies at a disk's start.
 const (
 	FirmwareUEFI = "uefi"
 	FirmwareBIOS = "bios"

@@ -2,6 +2,7 @@ package spec
 
 import (
 	"path"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -81,6 +82,14 @@ func (i *instance) shareType(b *block, s *Share) {
 	if !slices.Contains(names, s.Type) {
 		i.wrong(b, "type", "Unknown type", "There is no share of type %q.%s They are %s.", s.Type, didYouMean("", s.Type, names), listed(names))
 	}
+}
+
+// HostIn is the directory of the host, absolute if the project's is.
+func (s Share) HostIn(project string) string {
+	if filepath.IsAbs(s.Host) {
+		return s.Host
+	}
+	return filepath.Join(project, s.Host)
 }
 
 // Way is the way in which the guest has the share: one that neither the file nor

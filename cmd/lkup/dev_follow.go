@@ -16,8 +16,8 @@ import (
 func (s *serving) follow(ctx context.Context, changes chan []string, ready chan<- struct{}) {
 	isReady := sync.OnceFunc(func() { close(ready) })
 	defer isReady()
-	if err := s.followFiles(ctx, changes, isReady); err != nil && ctx.Err() == nil {
-		view.Error(s.call.Err, s.call.errStyle(), err)
+	if err := s.followFiles(ctx, changes, isReady); err != nil {
+		s.unheard(ctx, err)
 	}
 }
 
@@ -51,7 +51,7 @@ func (s *serving) followFiles(ctx context.Context, changes chan []string, ready 
 		}
 		if r != nil {
 			if _, err := r.repeat(ctx, seen, now); err != nil {
-				s.silent(ctx, err)
+				s.unheard(ctx, err)
 				r = nil
 			}
 		}
@@ -69,14 +69,14 @@ func (s *serving) repeating(ctx context.Context, root *os.Root, own map[uint64]b
 	}
 	r, err := beginRepeating(ctx, s.conn, root, own, s.shares, seen)
 	if err != nil {
-		s.silent(ctx, err)
+		s.unheard(ctx, err)
 		return nil
 	}
 	return r
 }
 
-// silent says that changes are not repeated any more.
-func (s *serving) silent(ctx context.Context, err error) {
+// unheard says why changes are not followed any more, unless nobody asks.
+func (s *serving) unheard(ctx context.Context, err error) {
 	if ctx.Err() == nil {
 		view.Error(s.call.Err, s.call.errStyle(), err)
 	}

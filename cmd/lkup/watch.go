@@ -130,8 +130,10 @@ type follower struct {
 	lines map[spec.Address]line
 
 	copies map[spec.Address][]followedShare
-	late   map[spec.Address]bool // whose copies could not be brought
-	told   map[spec.Address]toldFiles
+	// repeated are the shares of all machines whose changes are repeated.
+	repeated []followedShare
+	late     map[spec.Address]bool // whose copies could not be brought
+	told     map[spec.Address]toldFiles
 	// waiting are restarts and rebuilds that a broken stack file holds up.
 	waiting watcher.Todo
 }
@@ -337,8 +339,9 @@ func (f *follower) take(stack *spec.Stack) {
 	for _, name := range f.also() {
 		f.follow.Files[name] = true
 	}
-	f.copies = map[spec.Address][]followedShare{}
+	f.copies, f.repeated = map[spec.Address][]followedShare{}, nil
 	for a, vm := range stack.VMs {
+		f.repeated = append(f.repeated, repeatedShares(f.dir, f.dir, vm.Shares)...)
 		if shares := f.copiedShares(vm); len(shares) > 0 {
 			f.copies[a] = shares
 		}

@@ -47,7 +47,7 @@ func (s followedShare) inGuest(name string) (string, bool) {
 // beginRepeating has the guest keep the directories in mind that are there now.
 // Of the files that own has the IDs of it says nothing.
 func beginRepeating(ctx context.Context, conn *ssh.Conn, root *os.Root, own map[uint64]bool, shares []followedShare, now watcher.Snapshot) (*repeating, error) {
-	to, err := conn.Repeater()
+	to, err := conn.Repeater(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -146,15 +146,7 @@ type toldFiles struct {
 
 // repeats reports whether a file lies in a share whose changes are repeated.
 func (f *follower) repeats(name string) bool {
-	if f.last == nil || f.own[f.seen.Files[name].ID] {
-		return false
-	}
-	for _, vm := range f.last.VMs {
-		if slices.ContainsFunc(repeatedShares(f.dir, f.dir, vm.Shares), func(s followedShare) bool { return s.covers(name) }) {
-			return true
-		}
-	}
-	return false
+	return !f.own[f.seen.Files[name].ID] && slices.ContainsFunc(f.repeated, func(s followedShare) bool { return s.covers(name) })
 }
 
 // repeat tells all machines what has changed in their shares since they were

@@ -24,10 +24,7 @@ type followedShare struct {
 func followedShares(project, dir string, shares []spec.Share) []followedShare {
 	var all []followedShare
 	for _, s := range shares {
-		host := s.Host
-		if !filepath.IsAbs(host) {
-			host = filepath.Join(project, host)
-		}
+		host := s.HostIn(project)
 		if below, err := filepath.Rel(dir, host); err == nil && filepath.IsLocal(below) {
 			all = append(all, followedShare{s, host, filepath.ToSlash(below)})
 		}

@@ -126,10 +126,10 @@ func socket(descriptor int, path string) string {
 
 // kernelWords are the kernel's. Linux panics ("IO-APIC + timer doesn't work!") if
 // no timer interrupt comes for some ticks while it looks for one, which is a
-// matter of luck where a busy host emulates it: it is told not to look, as it
+// matter of luck where a busy host emulates it: there it is told not to look, as it
 // tells itself under KVM.
 func kernelWords(m drivers.Machine, h host) string {
-	if m.Arch != amd64 || h.accel == "kvm" || m.Boot.Cmdline == "" {
+	if m.Arch != amd64 || h.accel != "tcg" || m.Boot.Cmdline == "" {
 		return m.Boot.Cmdline
 	}
 	return m.Boot.Cmdline + " no_timer_check"

@@ -78,6 +78,22 @@ func (c *Conn) Dial(ctx context.Context, network, address string) (net.Conn, err
 	return c.client.DialContext(ctx, network, address)
 }
 
+// subsystem begins a session with a subsystem, unless the guest knows none of
+// that name. It waits for its answer until ctx ends.
+func (c *Conn) subsystem(ctx context.Context, name string) (channel ssh.Channel, requests <-chan *ssh.Request, known bool, err error) {
+	channel, requests, err = c.client.OpenChannel("session", nil)
+	if err != nil {
+		return nil, nil, false, fmt.Errorf("open a session: %w", err)
+	}
+	stop := context.AfterFunc(ctx, func() { _ = channel.Close() })
+	defer stop()
+	known, err = channel.SendRequest("subsystem", true, ssh.Marshal(struct{ Name string }{name}))
+	if err != nil {
+		err = errors.Join(fmt.Errorf("ask for the subsystem %s: %w", name, err), channel.Close())
+	}
+	return channel, requests, known, err
+}
+
 // SFTP opens a file transfer session over the connection.
 func (c *Conn) SFTP() (*sftp.Client, error) { return sftp.NewClient(c.client) }
 

@@ -28,18 +28,14 @@ type Repeater struct {
 // answerSize is how long a guest's answer may be, in bytes.
 const answerSize = 4 << 10
 
-// Repeater begins such a session. A guest that is not lkup's does the same by
+// Repeater begins such a session, or gives up when ctx ends. A guest that is not lkup's does the same by
 // its shell, but for holding directories.
-func (c *Conn) Repeater() (*Repeater, error) {
-	channel, requests, err := c.client.OpenChannel("session", nil)
+func (c *Conn) Repeater(ctx context.Context) (*Repeater, error) {
+	channel, requests, known, err := c.subsystem(ctx, guest.RepeatSubsystem)
 	if err != nil {
-		return nil, fmt.Errorf("open a session: %w", err)
+		return nil, err
 	}
 	go ssh.DiscardRequests(requests)
-	known, err := channel.SendRequest("subsystem", true, ssh.Marshal(struct{ Name string }{guest.RepeatSubsystem}))
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("ask for the subsystem %s: %w", guest.RepeatSubsystem, err), channel.Close())
-	}
 	if known {
 		return &Repeater{channel: channel, in: bufio.NewReaderSize(channel, answerSize), encode: repeatJSON}, nil
 	}

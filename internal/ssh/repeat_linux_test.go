@@ -52,7 +52,7 @@ func TestChangesAreRepeatedByAShell(t *testing.T) {
 	for _, path := range append(heard, other, owner, target) {
 		before[path] = *stat(path)
 	}
-	r, err := connect(t, serve(t, "/bin/sh")).Repeater()
+	r, err := connect(t, serve(t, "/bin/sh")).Repeater(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

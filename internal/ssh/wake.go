@@ -11,8 +11,6 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/crypto/ssh"
-
 	"github.com/lkup/lkup/guest"
 )
 
@@ -22,20 +20,16 @@ func (c *Conn) Wake(ctx context.Context, w guest.Wake) error {
 	if err != nil {
 		return err
 	}
-	channel, requests, err := c.client.OpenChannel("session", nil)
+	channel, requests, known, err := c.subsystem(ctx, guest.WakeSubsystem)
 	if err != nil {
-		return fmt.Errorf("open a session: %w", err)
+		return err
 	}
 	stop := context.AfterFunc(ctx, func() { _ = channel.Close() })
 	defer func() { stop(); _ = channel.Close() }()
-	known, err := channel.SendRequest("subsystem", true, ssh.Marshal(struct{ Name string }{guest.WakeSubsystem}))
-	if err == nil && !known {
-		err = errors.New("its init is of an older lkup, and does not hear that it was restored")
+	if !known {
+		return errors.New("its init is of an older lkup, and does not hear that it was restored")
 	}
-	if err == nil {
-		_, err = channel.Write(content)
-	}
-	if err != nil {
+	if _, err = channel.Write(content); err != nil {
 		return err
 	}
 	said, err := io.ReadAll(io.LimitReader(channel.Stderr(), outputLimit))

@@ -7,7 +7,7 @@ import (
 	"os"
 	"slices"
 
-	"github.com/lkup/lkup/sources"
+	"github.com/lkup/lkup/spec"
 )
 
 // Places on a CD (ECMA-119; El Torito 1.0, section 2).
@@ -98,9 +98,9 @@ func Firmware(path, format string) (string, error) {
 func cdFirmware(platforms []byte) string {
 	switch efi := slices.Contains(platforms, platformEFI); {
 	case efi && !slices.ContainsFunc(platforms, func(p byte) bool { return p != platformEFI }):
-		return sources.UEFI
+		return spec.FirmwareUEFI
 	case !efi && slices.Contains(platforms, platformBIOS):
-		return sources.BIOS
+		return spec.FirmwareBIOS
 	}
 	return ""
 }

@@ -6,7 +6,7 @@ import (
 	"io"
 	"slices"
 
-	"github.com/lkup/lkup/sources"
+	"github.com/lkup/lkup/spec"
 )
 
 // Partitions' types, as they lie on the disk (UEFI specification, section 5).
@@ -30,7 +30,7 @@ func diskFirmware(head []byte) string {
 	}
 	if bytes.Equal(head[:bootCode], zeros[:bootCode]) {
 		if efiDisk(head) {
-			return sources.UEFI
+			return spec.FirmwareUEFI
 		}
 		return ""
 	}
@@ -39,7 +39,7 @@ func diskFirmware(head []byte) string {
 			return ""
 		}
 	}
-	return sources.BIOS
+	return spec.FirmwareBIOS
 }
 
 // efiDisk reports whether a disk has an EFI system partition.
