@@ -308,6 +308,35 @@ func TestATimeOutSaysWhatIsStillAwaited(t *testing.T) {
 	}
 }
 
+// TestASilentConsoleIsACauseOnceTheTimeIsOver: who is interrupted has not given
+// the guest the time to say anything.
+func TestASilentConsoleIsACauseOnceTheTimeIsOver(t *testing.T) {
+	for name, interrupted := range map[string]bool{"time-out": false, "interrupted": true} {
+		w := newWorld(t)
+		w.driver.Console = func(drivers.Machine) string { return "" }
+		v := vm("a", 128)
+		v.Ready = spec.Ready{Log: "never printed", Timeout: 300 * time.Millisecond}
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		if interrupted {
+			v.Ready.Timeout = time.Minute
+			w.driver.Fail = func(op string, _ drivers.Machine) error {
+				if op == "after start" {
+					time.AfterFunc(100*time.Millisecond, cancel)
+				}
+				return nil
+			}
+		}
+		var failed *reconciler.StartError
+		if err := w.apply(ctx, stackOf(v)); !errors.As(err, &failed) {
+			t.Fatalf("%s: apply returned %v, want a StartError", name, err)
+		}
+		if told := strings.Contains(failed.Cause, "console=ttyS0"); told == interrupted || !failed.Running {
+			t.Errorf("%s: cause %q of %+v", name, failed.Cause, failed)
+		}
+	}
+}
+
 func TestALogProbeHearsOnlyThisStart(t *testing.T) {
 	w := newWorld(t)
 	v := vm("a", 128)

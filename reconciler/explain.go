@@ -79,8 +79,8 @@ func knownCause(lines []string, e *StartError) string {
 			}
 		}
 	}
-	if e.Running && e.Reached == StageProcess {
-		return fmt.Sprintf("the guest has written nothing to its console; its kernel needs console=%s on its command line to be heard", "ttyS0")
+	if e.Running && e.Reached == StageProcess && len(e.Waiting) > 0 { // it had its time
+		return "the guest has written nothing to its console; its kernel needs console=ttyS0 on its command line to be heard, or ttyAMA0 on arm64"
 	}
 	return ""
 }
