@@ -317,7 +317,7 @@ func TestASilentConsoleIsACauseOnceTheTimeIsOver(t *testing.T) {
 		v := vm("a", 128)
 		v.Ready = spec.Ready{Log: "never printed", Timeout: 300 * time.Millisecond}
 		ctx, cancel := context.WithCancel(t.Context())
-		defer cancel()
+		t.Cleanup(cancel)
 		if interrupted {
 			v.Ready.Timeout = time.Minute
 			w.driver.Fail = func(op string, _ drivers.Machine) error {
