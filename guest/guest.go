@@ -112,6 +112,11 @@ func ParseMarker(line string) (Stage, bool) {
 	}
 }
 
+// Ending is the console line that tells that the guest stops its services, to
+// power off or to start anew. Where it begins counts: what services write never
+// stands at the beginning of a line.
+const Ending = "lkup-init: ending"
+
 const failure = "lkup-init: cannot run "
 
 // Failure is the console line that tells that a service does not run: it could

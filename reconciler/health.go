@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/lkup/lkup/drivers"
+	"github.com/lkup/lkup/guest"
 	"github.com/lkup/lkup/internal/state"
 	"github.com/lkup/lkup/spec"
 )
@@ -27,18 +29,23 @@ func NewProber(access Access, driver drivers.Driver, i state.Instance, m drivers
 
 // healthProbes are those of the health block, or of the ready block if it has
 // none. What the console once said is no sign of health.
-func healthProbes(vm spec.VM, guest bool) []*probe {
+func healthProbes(vm spec.VM, enterable bool) []*probe {
 	h, ready := vm.Health, vm.Ready
 	vm.Ready = spec.Ready{TCP: h.TCP, HTTP: h.HTTP, Exec: h.Exec}
 	if h.TCP == 0 && h.HTTP == "" && len(h.Exec) == 0 {
 		vm.Ready = ready
 		vm.Ready.Log = ""
 	}
-	return probesOf(vm, guest)
+	return probesOf(vm, enterable)
 }
 
 // ErrPaused says that a machine cannot be probed, because it is held still.
 var ErrPaused = errors.New("it is paused")
+
+// ErrEnding says that a machine does not pass because its guest says that it is
+// powering off, or starting anew. It may lie, or hang there: the caller bounds
+// for how long that is taken for an answer.
+var ErrEnding = errors.New("it is powering off")
 
 // Probe tries every probe once, and gives the first failure.
 func (p *Prober) Probe(ctx context.Context) error {
@@ -49,6 +56,9 @@ func (p *Prober) Probe(ctx context.Context) error {
 	p.Close() // the connection may be what is broken
 	if status, statusErr := p.driver.Status(context.WithoutCancel(ctx), p.machine); statusErr == nil && status.State == drivers.Paused {
 		return ErrPaused
+	}
+	if lines, readErr := newConsole(p.machine.Dir).read(); readErr == nil && slices.Contains(lines, guest.Ending) {
+		return ErrEnding
 	}
 	return err
 }
@@ -88,8 +98,8 @@ func (p *Prober) Close() {
 }
 
 // checkHealth refuses health probes that the image cannot answer.
-func checkHealth(h spec.Health, guest bool) error {
-	if !guest && len(h.Exec) > 0 {
+func checkHealth(h spec.Health, enterable bool) error {
+	if !enterable && len(h.Exec) > 0 {
 		return errors.New("health.exec needs an image that runs lkup's init; use health.http or health.tcp")
 	}
 	return nil

@@ -5,7 +5,6 @@
 package reconciler
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -61,7 +60,7 @@ func (r *Reconciler) grace(vm spec.VM) time.Duration {
 	if r.Grace != nil {
 		return *r.Grace
 	}
-	return cmp.Or(vm.StopGracePeriod, spec.DefaultStopGracePeriod)
+	return vm.Grace()
 }
 
 // Images brings artifacts here.

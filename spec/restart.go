@@ -1,6 +1,7 @@
 package spec
 
 import (
+	"cmp"
 	"fmt"
 	"strconv"
 	"strings"
@@ -22,6 +23,9 @@ const defaultRestarts = 5
 // DefaultStopGracePeriod is how long a guest has to power off by itself if its
 // stack file does not say.
 const DefaultStopGracePeriod = 20 * time.Second
+
+// Grace is how long the guest has to power off by itself.
+func (v VM) Grace() time.Duration { return cmp.Or(v.StopGracePeriod, DefaultStopGracePeriod) }
 
 // mostRestarts bounds the number that can be written.
 const mostRestarts = 1000

@@ -125,6 +125,7 @@ func (p *prober) run(ctx context.Context, probe *reconciler.Prober, now func() t
 	h := p.instance.Applied.Health
 	tick := time.NewTicker(h.Interval)
 	defer tick.Stop()
+	var ending time.Time // when it was first seen to power off
 	for {
 		limited, cancel := context.WithTimeout(ctx, h.Timeout)
 		err := probe.Probe(limited)
@@ -133,7 +134,12 @@ func (p *prober) run(ctx context.Context, probe *reconciler.Prober, now func() t
 		if ctx.Err() != nil {
 			return
 		}
-		if !errors.Is(err, reconciler.ErrPaused) {
+		if errors.Is(err, reconciler.ErrEnding) && ending.IsZero() {
+			ending = now()
+		}
+		held := errors.Is(err, reconciler.ErrPaused) ||
+			errors.Is(err, reconciler.ErrEnding) && now().Sub(ending) < p.instance.Applied.Grace()
+		if !held {
 			failure := ""
 			if err != nil {
 				failure = err.Error()

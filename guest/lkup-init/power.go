@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/lkup/lkup/guest"
 )
 
 // offSwitch makes the machine end once, whoever asks first.
@@ -75,6 +77,7 @@ const stopLimit = 10 * time.Second
 // with everything written to disk. It does not return.
 func (m *machine) end(how int) {
 	m.off.once.Do(func() {
+		m.write("\r\n" + guest.Ending) // at the beginning of a line, whatever the kernel has just written
 		m.stopServices()
 		m.runOnshutdown()
 		unmountAll()
