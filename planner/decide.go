@@ -105,7 +105,7 @@ func (p *planning) change(want spec.VM, i Instance) Step {
 		driver = i.Driver
 	}
 	have, wanted := p.keep(i.Applied), p.keep(p.triggered(unignored(want, i.Applied)))
-	d := diff{driver: driver, abilities: p.Abilities[driver], have: have, want: wanted}
+	d := diff{driver: driver, abilities: p.Abilities[driver], have: compared(want, have), want: wanted}
 	if alive(i) {
 		d.most = i.Status.MemoryMax
 	}

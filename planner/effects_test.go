@@ -47,10 +47,9 @@ func TestEveryFieldOfAVMHasACost(t *testing.T) {
 // rootName is what ignore_changes calls a group of attributes.
 var rootName = regexp.MustCompile(`^[a-z_]+`)
 
-// alwaysHeard are fields that ignore_changes cannot name, and secrets that are
-// new.
+// alwaysHeard are fields that ignore_changes cannot name.
 var alwaysHeard = []string{
-	"Secrets", "Docker", "Isolated", "Arch", "Kind", "Conditions", "DependsOn", "Sensitive",
+	"Docker", "Isolated", "Arch", "Kind", "Conditions", "DependsOn", "Sensitive",
 	"Lifecycle.PreventDestroy", "Lifecycle.IgnoreChanges", "Lifecycle.Triggers",
 }
 

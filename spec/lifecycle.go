@@ -1,6 +1,7 @@
 package spec
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -8,6 +9,15 @@ import (
 	"github.com/zclconf/go-cty/cty"
 	ctyjson "github.com/zclconf/go-cty/cty/json"
 )
+
+// Ignores reports whether ignore_changes covers an attribute, as in Origins: by
+// its own name, by that of its group, or by "all".
+func (l Lifecycle) Ignores(attribute string) bool {
+	return slices.ContainsFunc(l.IgnoreChanges, func(name string) bool {
+		rest, below := strings.CutPrefix(attribute, name)
+		return name == "all" || below && (rest == "" || rest[0] == '.' || rest[0] == '[')
+	})
+}
 
 // linkLifecycle checks what a lifecycle block names.
 func (l *linker) linkLifecycle(n *node, arg *argument) {
@@ -33,9 +43,15 @@ func (l *linker) linkLifecycle(n *node, arg *argument) {
 	}
 }
 
+// unignorable are the arguments and blocks of a vm that ignore_changes cannot
+// name: they say which machines there are, what one is, and when its turn is.
+var unignorable = []string{"for_each", "count", "kind", "depends_on", "lifecycle", "dynamic"}
+
 // ignorable are the attributes that ignore_changes can name.
-var ignorable = []string{
-	"image", "driver", "cpus", "memory", "running", "env", "cmdline", "hostname", "labels", "port", "share", "mount", "network", "seed", "ssh", "firmware", "ready", "restart", "stop_grace_period", "watch",
+func ignorable() []string {
+	names := append(vmSchema.arguments(), vmSchema.blockKinds()...)
+	slices.Sort(names)
+	return slices.DeleteFunc(names, func(name string) bool { return slices.Contains(unignorable, name) })
 }
 
 func (l *linker) linkIgnored(arg *argument) {
@@ -55,15 +71,67 @@ func (l *linker) linkIgnored(arg *argument) {
 			l.fail(item.Range(), "Invalid ignore_changes", "%s is no attribute. Write names without quotes: ignore_changes = [memory]", shownItem(item))
 			continue
 		}
-		if !slices.Contains(ignorable, t.RootName()) {
+		if wrong := notIgnorable(t); wrong != "" {
 			arg.wrong = true
-			hint := didYouMean("", t.RootName(), ignorable)
-			if hint == "" {
-				hint = " There are " + strings.Join(ignorable, ", ") + "."
-			}
-			l.fail(item.Range(), "Invalid ignore_changes", "A vm has no attribute %q that could be ignored.%s", t.RootName(), hint)
+			l.fail(item.Range(), "Invalid ignore_changes", "%s", wrong)
 		}
 	}
+}
+
+// notIgnorable says why changes of an attribute cannot be ignored; empty: they
+// can.
+func notIgnorable(t hcl.Traversal) string {
+	name, below := t.RootName(), t[1:]
+	switch names := ignorable(); {
+	case slices.Contains(unignorable, name):
+		return "Changes of " + name + " are always followed. There are " + strings.Join(names, ", ") + "."
+	case !slices.Contains(names, name):
+		hint := didYouMean("", name, names)
+		if hint == "" {
+			hint = " There are " + strings.Join(names, ", ") + "."
+		}
+		return fmt.Sprintf("A vm has no attribute %q that could be ignored.%s", name, hint)
+	case len(below) == 0:
+		return ""
+	}
+	switch b := vmSchema.block(name); {
+	case name == "env", name == "labels":
+		if len(below) > 1 {
+			return "An element of " + name + " has no attributes. Write: ignore_changes = [" + name + attributeExample(below[:1]) + "]"
+		}
+	case b == nil, b == watchSchema:
+		return name + " is ignored as a whole. Write: ignore_changes = [" + name + "]"
+	case b.once:
+		return notField(b, below)
+	default:
+		if _, index := below[0].(hcl.TraverseIndex); !index || len(below) > 1 {
+			return "A " + name + " block is ignored as a whole: all of them by " + name + ", one by " + elementExamples[name] + "."
+		}
+	}
+	return ""
+}
+
+// elementExamples name one of several blocks.
+var elementExamples = map[string]string{
+	"port": "port[80] or port[\"53/udp\"]", "share": "share[\"/srv/www\"]", "mount": "mount[\"volume.NAME\"]", "network": "network[\"network.NAME\"]",
+}
+
+// notField says why what stands below a block's name is none of its fields.
+func notField(b *schema, below hcl.Traversal) string {
+	fields := b.arguments()
+	slices.Sort(fields)
+	field, named := below[0].(hcl.TraverseAttr)
+	if named && len(below) == 1 && slices.Contains(fields, field.Name) {
+		return ""
+	}
+	hint := ""
+	if named {
+		hint = didYouMean(b.kind+".", field.Name, fields)
+	}
+	if hint == "" {
+		hint = " There are " + b.kind + " and " + b.kind + "." + strings.Join(fields, ", "+b.kind+".") + "."
+	}
+	return "A " + b.kind + " block has no such attribute." + hint
 }
 
 // lifecycle reads the lifecycle block.
@@ -91,8 +159,11 @@ func ignoredNames(expr hcl.Expression) []string {
 	for _, item := range items {
 		t, _ := hcl.AbsTraversalForExpr(item)
 		name := t.RootName()
-		if name == "hostname" {
+		switch name {
+		case "hostname":
 			name = "name"
+		case "networks": // the short form of network blocks
+			name = "network"
 		}
 		for _, step := range t[1:] {
 			switch step := step.(type) {

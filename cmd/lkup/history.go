@@ -206,7 +206,11 @@ func fillSecrets(call *call, flags stackFlags, what string, stack *spec.Stack, n
 	for a, vm := range stack.VMs {
 		for name := range vm.Secrets {
 			secret, found := p.stack.VMs[a].Secrets[name]
-			if !found {
+			switch {
+			case !found && vm.Lifecycle.Ignores("env."+name): // taken out, and kept until it is started anew
+				delete(vm.Secrets, name)
+				continue
+			case !found:
 				return fmt.Errorf("%s hands %s the secret env.%s, and the stack files no longer do, so its value is not known", what, a, name)
 			}
 			vm.Secrets[name] = secret
