@@ -4,6 +4,7 @@ package main
 
 import (
 	"encoding/binary"
+	"errors"
 	"os"
 	"path"
 	"strings"
@@ -19,7 +20,8 @@ type ownChanges struct {
 	events  *os.File // which reads without blocking
 	ended   chan struct{}
 
-	mu       sync.Mutex
+	taking   sync.Mutex       // held until what was read is noted
+	mu       sync.Mutex       // guards what follows
 	dirs     map[int]string   // by watch
 	left     map[string]sight // what files looked like after it
 	expected map[string]bool  // files that are no guest's program's doing next
@@ -33,14 +35,13 @@ func newOwnChanges() (*ownChanges, error) {
 	if err != nil {
 		return nil, os.NewSyscallError("inotify_init1", err)
 	}
-	o := &ownChanges{
+	return &ownChanges{
 		inotify: fd, events: os.NewFile(uintptr(fd), "inotify"), ended: make(chan struct{}),
 		dirs: map[int]string{}, left: map[string]sight{}, expected: map[string]bool{},
-	}
-	go o.hear()
-	return o, nil
+	}, nil
 }
 
+// close ends hear, which must have begun.
 func (o *ownChanges) close() {
 	_ = o.events.Close()
 	<-o.ended
@@ -77,14 +78,27 @@ func (o *ownChanges) are(name string, now sight) bool {
 	return known && left == now
 }
 
-// hear takes events until the end.
+// hear takes events as they come, until the end.
 func (o *ownChanges) hear() {
 	defer close(o.ended)
+	events, err := o.events.SyscallConn()
+	if err == nil {
+		_ = events.Read(func(uintptr) bool { return o.take() != nil }) // closed: the end
+	}
+}
+
+// take notes all that has happened until now.
+func (o *ownChanges) take() error {
+	o.taking.Lock()
+	defer o.taking.Unlock()
 	buffer := make([]byte, 64<<10)
 	for {
-		n, err := o.events.Read(buffer)
+		n, err := unix.Read(o.inotify, buffer)
+		if errors.Is(err, unix.EAGAIN) {
+			return nil
+		}
 		if err != nil {
-			return
+			return os.NewSyscallError("read inotify", err)
 		}
 		for name := range o.named(buffer[:n]) {
 			o.note(name)

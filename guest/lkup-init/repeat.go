@@ -32,6 +32,7 @@ func repeat(client io.ReadWriter) error {
 	if err != nil {
 		return err
 	}
+	go own.hear()
 	r := repeater{held: map[string]held{}, own: own}
 	defer r.close()
 	in, out := json.NewDecoder(client), json.NewEncoder(client)
@@ -62,7 +63,9 @@ func (r repeater) do(said guest.Repeat) guest.Repeated {
 	for _, dir := range said.Hold {
 		r.hold(dir)
 	}
-	r.own.expect()
+	if r.own.take() == nil {
+		r.own.expect()
+	}
 	var done guest.Repeated
 	for _, c := range said.Changed {
 		if r.repeatOne(c) == nil {
