@@ -10,6 +10,7 @@ import (
 	"github.com/lkup/lkup/drivers"
 	"github.com/lkup/lkup/internal/state"
 	"github.com/lkup/lkup/planner"
+	"github.com/lkup/lkup/sources"
 	"github.com/lkup/lkup/spec"
 )
 
@@ -116,7 +117,7 @@ func (r *Reconciler) newVolume(wanted spec.Volume) (state.Volume, error) {
 
 // checkSettings refuses settings that the image cannot be told, as it shows
 // only once it is here. starts is the only firmware that starts its disk, if
-// that is known.
+// that is known, or sources.NoFirmware.
 func checkSettings(i state.Instance, starts string) error {
 	vm := i.Applied
 	switch {
@@ -126,6 +127,8 @@ func checkSettings(i state.Instance, starts string) error {
 		return fmt.Errorf("its image runs lkup's init, which takes a key of lkup's; take the ssh block out%s", written(vm, "ssh"))
 	case len(i.Boot.Disks) == 0 && vm.Firmware != "":
 		return fmt.Errorf("its image has a kernel, which is started without firmware; take \"firmware\" out%s", written(vm, "firmware"))
+	case starts == sources.NoFirmware:
+		return fmt.Errorf("its disk has nothing that could be started, neither code for a BIOS nor a partition for UEFI; use one with a boot loader%s", written(vm, "image"))
 	case vm.Firmware == spec.FirmwareBIOS && starts == spec.FirmwareUEFI:
 		return fmt.Errorf("its disk has nothing that a BIOS could start, only UEFI; take \"firmware\" out%s", written(vm, "firmware"))
 	case vm.Firmware == spec.FirmwareUEFI && starts == spec.FirmwareBIOS:

@@ -69,12 +69,16 @@ type Artifact struct {
 	// Disk is set for images that boot from a disk.
 	Disk       string
 	DiskFormat string // raw, qcow2 or iso, as read from its header
-	Firmware   string // spec.FirmwareUEFI or spec.FirmwareBIOS, if nothing else starts the disk; else empty
+	Firmware   string // spec.FirmwareUEFI or spec.FirmwareBIOS, if nothing else starts the disk, or NoFirmware; else empty
 
 	// Guest says whether lkup's own init runs in the image, and so whether it
 	// takes keys, shares and settings from a seed.
 	Guest bool
 }
+
+// NoFirmware says of a disk that nothing starts it: it has partitions, and
+// neither code for a BIOS nor anything for UEFI.
+const NoFirmware = "none"
 
 // Component is one OCI image named in a LinuxKit template.
 type Component struct {

@@ -68,7 +68,8 @@ func sections(catalog []byte) (platforms []byte) {
 }
 
 // Firmware says which firmware a disk that [Look] let through needs: UEFI or BIOS
-// if nothing else would start it. What it cannot tell is empty.
+// if nothing else would start it, [sources.NoFirmware] if nothing would. What it
+// cannot tell is empty.
 func Firmware(path, format string) (string, error) {
 	file, err := os.Open(path)
 	if err != nil {

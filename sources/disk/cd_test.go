@@ -3,10 +3,13 @@ package disk_test
 import (
 	"bytes"
 	"encoding/binary"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/klauspost/compress/gzip"
 
 	"github.com/lkup/lkup/sources/disk"
 )
@@ -107,12 +110,16 @@ func TestTheFirmwareIsWhatTheDiskNeeds(t *testing.T) {
 		{"a CD for EFI, then a BIOS", "iso", cd(nil, 0xef, 0), ""},
 		{"an EFI partition", "raw", partitioned(nil, linux, esp), "uefi"},
 		{"an EFI partition and code", "raw", partitioned(code, esp), ""},
-		{"other partitions", "raw", partitioned(nil, linux), ""},
+		{"other partitions", "raw", partitioned(nil, linux), "none"},
+		{"other partitions and code", "raw", partitioned(code, linux), "bios"},
+		{"a table that is not there", "raw", partitioned(func(b []byte) { b[0], b[512] = 0xeb, 0 }, linux), ""},
+		{"partitions of no size and code", "raw", partitioned(func(b []byte) { code(b); clear(b[512+84 : 512+88]) }, linux), ""},
 		{"endless partitions", "raw", partitioned(endless, linux), ""},
+		{"endless partitions and code", "raw", partitioned(func(b []byte) { code(b); endless(b) }, linux), ""},
 		{"partitions of no size", "raw", partitioned(func(b []byte) { clear(b[512+84 : 512+88]) }, esp), ""},
 		{"partitions far away", "raw", partitioned(func(b []byte) { b[512+79] = 0xff }, esp), ""},
 		{"an EFI partition of the old kind", "raw", mbr(0xef), "uefi"},
-		{"a Linux partition", "raw", mbr(0x83), ""},
+		{"a Linux partition", "raw", mbr(0x83), "none"},
 		{"a Linux partition and code", "raw", coded(mbr(0x83)), "bios"},
 		{"a partition of FAT and code", "raw", coded(mbr(0x0c)), ""},
 		{"an EFI partition of the old kind and code", "raw", coded(mbr(0xef)), ""},
@@ -129,6 +136,50 @@ func TestTheFirmwareIsWhatTheDiskNeeds(t *testing.T) {
 			}
 			if got, err := disk.Firmware(path, tt.format); err != nil || got != tt.want {
 				t.Errorf("firmware %q, %v; want %q", got, err, tt.want)
+			}
+		})
+	}
+}
+
+// TestTheFirmwareOfRealTables reads the beginnings of disks that sgdisk, sfdisk
+// and parted made tables on, the names' second part saying what for. No
+// partitioning program writes code for a BIOS: a boot loader's does.
+func TestTheFirmwareOfRealTables(t *testing.T) {
+	for name, want := range map[string]struct{ bare, coded string }{
+		"gpt-bios":    {"none", "bios"}, // BIOS boot, Linux
+		"gpt-data":    {"none", "bios"}, // swap, LVM, RAID, Linux
+		"gpt-root":    {"none", "bios"},
+		"gpt-hybrid":  {"none", "bios"}, // an old table beside it
+		"gpt-windows": {"", ""},         // may be FAT
+		"gpt-esp":     {"uefi", ""},
+		"mbr-linux":   {"none", "bios"},
+		"mbr-esp":     {"uefi", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			file, err := os.Open(filepath.Join("testdata", "tables", name+".gz"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = file.Close() }()
+			unpacked, err := gzip.NewReader(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			head, err := io.ReadAll(unpacked)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for code, want := range map[byte]string{0: want.bare, 0xeb: want.coded} {
+				head[0] = code
+				for format, content := range map[string][]byte{disk.Raw: head, disk.Qcow2: clusters(head, nil)} {
+					path := filepath.Join(t.TempDir(), "disk")
+					if err := os.WriteFile(path, content, 0o600); err != nil {
+						t.Fatal(err)
+					}
+					if got, err := disk.Firmware(path, format); err != nil || got != want {
+						t.Errorf("%s that begins with %#x: firmware %q, %v; want %q", format, code, got, err, want)
+					}
+				}
 			}
 		})
 	}

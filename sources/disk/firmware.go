@@ -3,9 +3,11 @@ package disk
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
 	"io"
 	"slices"
 
+	"github.com/lkup/lkup/sources"
 	"github.com/lkup/lkup/spec"
 )
 
@@ -13,7 +15,8 @@ import (
 const (
 	mbrEFI        = 0xef
 	mbrProtective = 0xee
-	gptEFI        = "\x28\x73\x2a\xc1\x1f\xf8\xd2\x11\xba\x4b\x00\xa0\xc9\x3e\xc9\x3b"
+	gptEFI        = "c12a7328-f81f-11d2-ba4b-00a0c93ec93b"
+	gptUnused     = "00000000-0000-0000-0000-000000000000"
 	bootCode      = 440 // bytes at the start, that a BIOS runs
 )
 
@@ -21,58 +24,80 @@ const (
 // CDs which are disks, too, and Linux's for swap, data, LVM and RAID.
 var neverFAT = []byte{0x17, 0x82, 0x83, 0x8e, 0xfd}
 
+// neverFATs are those types in a GUID partition table: Linux's data, swap, LVM,
+// RAID, home and roots (x86-64, arm64), and what GRUB lies in for a BIOS.
+var neverFATs = []string{
+	"0fc63daf-8483-4772-8e79-3d69d8477de4", "0657fd6d-a4ab-43c4-84e5-0933c84b4f4f", "e6d6d379-f507-44c2-a23c-238f2a3df928",
+	"a19d880f-05fc-4d3b-a006-743f0f84911e", "933ac7e1-2eb4-4f13-b844-0e14e2aef915", "4f68bce3-e8cd-4db1-96e7-fbcaf984b709",
+	"b921b045-1df0-41c3-af44-4c6f280d3fae", "21686148-6449-6e6f-744e-656564454649",
+}
+
 // diskFirmware is what starts a disk, of which head is the beginning: UEFI if it
-// has an EFI system partition and nothing that a BIOS could run, BIOS if that is
-// the other way round. A GUID partition table rules nothing out for UEFI.
+// has an EFI system partition and nothing that a BIOS could run, BIOS if it has
+// code and no partition that UEFI could read, and none with neither.
 func diskFirmware(head []byte) string {
 	if len(head) < 512 || !hasPartitions(head) {
 		return ""
 	}
-	if bytes.Equal(head[:bootCode], zeros[:bootCode]) {
-		if efiDisk(head) {
-			return spec.FirmwareUEFI
-		}
+	code := !bytes.Equal(head[:bootCode], zeros[:bootCode])
+	system, other := efiPartitions(head)
+	switch {
+	case system && !code:
+		return spec.FirmwareUEFI
+	case system || other:
 		return ""
+	case code:
+		return spec.FirmwareBIOS
 	}
-	for n := range 4 {
-		if kind := head[446+16*n+4]; kind != 0 && !slices.Contains(neverFAT, kind) {
-			return ""
-		}
-	}
-	return spec.FirmwareBIOS
+	return sources.NoFirmware
 }
 
-// efiDisk reports whether a disk has an EFI system partition.
-func efiDisk(head []byte) bool {
+// efiPartitions reports whether a disk has an EFI system partition, and whether
+// it has others in which UEFI may find something to start.
+func efiPartitions(head []byte) (system, other bool) {
 	for n := range 4 {
-		switch head[446+16*n+4] {
-		case mbrEFI:
-			return true
-		case mbrProtective:
-			return efiGPT(head)
+		switch kind := head[446+16*n+4]; {
+		case kind == mbrEFI:
+			system = true
+		case kind == mbrProtective:
+			s, o := efiGPT(head)
+			system, other = system || s, other || o
+		case kind != 0 && !slices.Contains(neverFAT, kind):
+			other = true
 		}
 	}
-	return false
+	return system, other
 }
 
-// efiGPT looks through the entries of a GUID partition table that lie in head.
-func efiGPT(head []byte) bool {
+// efiGPT is efiPartitions for the entries of a GUID partition table that lie in
+// head. What lies elsewhere may be anything.
+func efiGPT(head []byte) (system, other bool) {
 	if len(head) < 1024 || string(head[512:520]) != "EFI PART" {
-		return false
+		return false, true
 	}
 	first := binary.LittleEndian.Uint64(head[512+72:])
 	count := binary.LittleEndian.Uint32(head[512+80:])
 	size := binary.LittleEndian.Uint32(head[512+84:])
 	if first > headSize/sector || size < 128 || size > 4096 {
-		return false
+		return false, true
 	}
-	for at := int(first) * sector; count > 0 && at+16 <= len(head); at += int(size) {
-		if string(head[at:at+16]) == gptEFI {
-			return true
+	at := int(first) * sector
+	for ; count > 0 && at+16 <= len(head); at += int(size) {
+		switch kind := guid(head[at:]); {
+		case kind == gptEFI:
+			system = true
+		case kind != gptUnused && !slices.Contains(neverFATs, kind):
+			other = true
 		}
 		count--
 	}
-	return false
+	return system, other || count > 0
+}
+
+// guid writes out one that lies in b, its first three numbers little-endian.
+func guid(b []byte) string {
+	le := binary.LittleEndian
+	return fmt.Sprintf("%08x-%04x-%04x-%x-%x", le.Uint32(b), le.Uint16(b[4:]), le.Uint16(b[6:]), b[8:10], b[10:16])
 }
 
 // qcow2Head is the beginning of what a guest sees of a qcow2 disk, as far as
