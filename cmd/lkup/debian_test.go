@@ -22,7 +22,7 @@ import (
 )
 
 // debianFormat changes when the same packages are to give another disk.
-const debianFormat = "debian-disk/8"
+const debianFormat = "debian-disk/9"
 
 // The packages of a Debian that cloud-init sets up and SSH reaches, and what
 // starts it.
@@ -35,7 +35,7 @@ const (
 
 // debianModules are of the kernel; the first are those that reach the root.
 var debianModules = []string{
-	"crc32c_generic", "virtio_pci", "virtio_blk", "ext4", "virtio_net", "virtio_rng", "virtio_balloon", "9p", "9pnet_virtio", "isofs", "button", "evdev", "af_packet", "unix", "ipv6", "autofs4",
+	"crc32c_generic", "virtio_pci", "virtio_blk", "ext4", "virtio_net", "virtio_rng", "virtio_balloon", "9p", "9pnet_virtio", "virtiofs", "isofs", "button", "evdev", "af_packet", "unix", "ipv6", "autofs4",
 }
 
 // debianDisk makes the disk image FILE, a Debian as an installer would leave it

@@ -28,14 +28,14 @@ func fileServersRun(ts *testscript.TestScript, neg bool, args []string) {
 	})
 }
 
-// virtiofsdRun waits until so many virtiofsd serve directories of the script. One
+// virtiofsdRun waits until so many virtiofsd serve a directory of the script. One
 // is two processes, of which the first waits for the second.
 func virtiofsdRun(ts *testscript.TestScript, _ bool, args []string) {
 	want, err := strconv.Atoi(args[0])
 	ts.Check(err)
-	eventually(ts, args[0]+" daemons", func() bool {
+	eventually(ts, args[0]+" daemons for "+args[1], func() bool {
 		found := processesThat(func(words []string, _ string) bool {
-			return filepath.Base(words[0]) == "virtiofsd" && slices.Contains(words, "source="+ts.MkAbs("data"))
+			return filepath.Base(words[0]) == "virtiofsd" && slices.Contains(words, "source="+ts.MkAbs(args[1]))
 		})
 		return min(len(found), 1) == want
 	})
