@@ -38,7 +38,8 @@ func (x *execution) volumeStep(ctx context.Context, step planner.VolumeStep) err
 }
 
 // importVolume copies a disk. The record comes last: until then the volume is
-// not there, and what a crash leaves of the copy is replaced by the next try.
+// not there, and what a crash leaves of the copy is swept away when the state is
+// opened next.
 func (x *execution) importVolume(ctx context.Context, step planner.VolumeStep) error {
 	if _, there := x.Store.State().Volumes[step.Address]; there {
 		return nil

@@ -233,13 +233,20 @@ func (c *volumeBackupCmd) Run(call *call) error {
 	paths := call.Layout().Stack(known.Stack, known.Project)
 	r := newReconciler(call.Host, paths, known.Project, nil, store)
 	r.Emit = warnings(call)
-	copied := c.File + ".copy"
-	defer os.Remove(copied) // gone if it became the file
+	dir, err := os.MkdirTemp(filepath.Dir(c.File), "."+filepath.Base(c.File)+".*")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	copied, whole := filepath.Join(dir, "copied"), filepath.Join(dir, "whole")
 	if err := r.Backup(call.ctx, v, copied); err != nil {
 		return fmt.Errorf("back up %s: %w", v.Address, err)
 	}
-	if err := disks().Convert(call.ctx, copied, v.Format, c.File, format, true); err != nil {
+	if err := disks().Convert(call.ctx, copied, v.Format, whole, format, true); err != nil {
 		return fmt.Errorf("back up %s: %w", v.Address, err)
+	}
+	if err := os.Rename(whole, c.File); err != nil {
+		return err
 	}
 	info, err := os.Stat(c.File)
 	if err != nil {
@@ -296,9 +303,9 @@ func (c *volumeRestoreCmd) Run(call *call) error {
 	if err != nil {
 		return err
 	}
-	if row := rows[0]; !row.Missing && size > row.Size {
+	if has := knownSize(known, rows[0]); has > 0 && size > has {
 		return fmt.Errorf("%s is a disk of %s, and %s has %s; write size = \"%dMiB\" or more in its block, apply, and restore again",
-			c.File, view.MiB(size), v.Address, view.MiB(row.Size), size)
+			c.File, view.MiB(size), v.Address, view.MiB(has), size)
 	}
 	if !c.Yes && !rows[0].Missing {
 		if err := confirm(call, fmt.Sprintf("this replaces what is in %s by %s", view.VolumeSizes(rows), c.File)); err != nil {
@@ -313,6 +320,20 @@ func (c *volumeRestoreCmd) Run(call *call) error {
 	}
 	fmt.Fprintf(call.Err, "%s holds a copy of %s.\n", v.Address, c.File)
 	return nil
+}
+
+// knownSize is how large a volume is, in MiB, or, if its disk is not there, was for
+// the machines that have it; 0 if that is not known.
+func knownSize(known state.State, row view.VolumeRow) int {
+	size := row.Size
+	for _, a := range row.Machines {
+		for _, m := range known.Instances[a].Applied.Mounts {
+			if row.Missing && m.Volume == row.Address {
+				size = max(size, m.Size)
+			}
+		}
+	}
+	return size
 }
 
 type volumeImportCmd struct {

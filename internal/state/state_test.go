@@ -288,6 +288,43 @@ func TestForgetAndRemoveLeaveNothing(t *testing.T) {
 	}
 }
 
+func TestWhatKilledCopiesLeftIsSweptAway(t *testing.T) {
+	paths := stackIn(t.TempDir())
+	store := lock(t, paths)
+	if err := store.PutVolume(state.Volume{Address: "volume.data", ID: "000000aa", Format: "raw"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := store.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{
+		"000000aa/disk.raw", "000000aa/disk.raw.part", "000000aa/disk.raw.format", "000000aa/disk.raw.taken.part", // one that was to be replaced
+		"000000bb/disk.raw.part",                      // one that was to be imported
+		"000000cc/disk.raw", "000000cc/disk.raw.part", // one that was, and nobody wrote it down
+		"000000dd/manifest.json", "000000dd/disk.raw.part", // one that the state lost
+	} {
+		path := filepath.Join(paths.Volumes(), name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, nil, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	store = lock(t, paths)
+	defer store.Close()
+	left, err := filepath.Glob(filepath.Join(paths.Volumes(), "*", "*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := range left {
+		left[n] = strings.TrimPrefix(left[n], paths.Volumes()+"/")
+	}
+	if diff := cmp.Diff([]string{"000000aa/disk.raw", "000000aa/manifest.json", "000000cc/disk.raw", "000000dd/manifest.json"}, left); diff != "" {
+		t.Errorf("left (-want +got):\n%s", diff)
+	}
+	if _, err := os.Stat(paths.Volume("000000bb")); err == nil {
+		t.Error("the directory of a volume stayed that never was")
+	}
+}
+
 func TestAVolumeIsRememberedWhenTheLastMachineIsGone(t *testing.T) {
 	paths := stackIn(t.TempDir())
 	store := lock(t, paths)

@@ -94,7 +94,7 @@ func open(paths layout.Stack, owner Owner) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := sweep(paths, known); err != nil {
+	if err := errors.Join(sweep(paths, known), sweepVolumes(paths, known)); err != nil {
 		return nil, err
 	}
 	s := &Store{paths: paths, state: known, journal: journal}
@@ -426,6 +426,38 @@ func (s *Store) write(content []byte) error {
 
 // Unfinished lists the effects that an earlier run began and did not end.
 func (s *Store) Unfinished() []Entry { return slices.Clone(s.journal.unfinished) }
+
+// sweepVolumes removes what copies of disks left that were killed: files that
+// are not whole, and the directories of volumes that were never recorded, if
+// nothing else is in them.
+func sweepVolumes(paths layout.Stack, known State) error {
+	ids := map[string]bool{}
+	for _, v := range known.Volumes {
+		ids[v.ID] = true
+	}
+	dirs, err := os.ReadDir(paths.Volumes())
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	for _, dir := range dirs {
+		inside, err := os.ReadDir(paths.Volume(dir.Name()))
+		if err != nil {
+			return err
+		}
+		for _, f := range inside {
+			switch filepath.Ext(f.Name()) {
+			case ".part", ".format":
+				if err := os.Remove(filepath.Join(paths.Volume(dir.Name()), f.Name())); err != nil {
+					return err
+				}
+			}
+		}
+		if !ids[dir.Name()] {
+			_ = os.Remove(paths.Volume(dir.Name())) // which does nothing if something is in it
+		}
+	}
+	return nil
+}
 
 // sweep removes the directories of instances whose record never reached the
 // state: a crash came between the two, and before anything was created.

@@ -27,9 +27,15 @@ func (d Disks) Take(ctx context.Context, from, to, format string) error {
 		return err
 	}
 	if kind == format {
-		return d.Clone(ctx, from, to)
+		return d.Copy(ctx, from, to, format)
 	}
-	return d.Convert(ctx, from, kind, to, format, false)
+	// What is converted is lkup's own: somebody may write to from meanwhile.
+	own := to + ".taken.part"
+	defer os.Remove(own)
+	if err := d.Copy(ctx, from, own, kind); err != nil {
+		return err
+	}
+	return d.Convert(ctx, own, kind, to, format, false)
 }
 
 // Convert makes a copy of a disk of lkup's own in a format, compressed if that

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"syscall"
 )
 
 // Formats that drivers boot from.
@@ -48,7 +49,7 @@ func (h Header) String() string {
 // host, which a guest's image must not be able to do, and whatever cannot be
 // a disk.
 func Look(path string) (Header, error) {
-	file, err := os.Open(path)
+	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a pipe would have it wait
 	if err != nil {
 		return Header{}, err
 	}
@@ -58,7 +59,7 @@ func Look(path string) (Header, error) {
 		return Header{}, err
 	}
 	if !info.Mode().IsRegular() {
-		return Header{}, errors.New("it is no regular file")
+		return Header{}, errors.New("it is no regular file; copy what it holds to one: qemu-img convert -O qcow2 IN OUT")
 	}
 	return Read(file, info.Size())
 }
