@@ -3,7 +3,9 @@ package main
 import (
 	"context"
 	"io"
+	"strings"
 	"testing"
+	"testing/synctest"
 )
 
 // telling tells of each time that it is read from.
@@ -47,4 +49,41 @@ func TestWhatIsTypedAfterASessionIsNotTheSessions(t *testing.T) {
 	if answer, err := readLine(t.Context(), k.until(t.Context())); answer != "yes" || err != nil {
 		t.Errorf("the answer is %q, %v", answer, err)
 	}
+}
+
+func TestWhatASessionLeftIsNotTakenByItAfterItsEnd(t *testing.T) {
+	k := newKeys(strings.NewReader("to the session, yes\n"))
+	over, end := context.WithCancel(t.Context())
+	session := k.until(over)
+	text := make([]byte, len("to the session, "))
+	if n, err := session.Read(text); n != len(text) || err != nil {
+		t.Fatalf("the session got %q, %v", text[:n], err)
+	}
+	end()
+	if n, err := session.Read(text); n != 0 || err != io.EOF {
+		t.Errorf("after its end the session got %q, %v", text[:n], err)
+	}
+	if answer, err := readLine(t.Context(), k.until(t.Context())); answer != "yes" || err != nil {
+		t.Errorf("the answer is %q, %v", answer, err)
+	}
+}
+
+func TestTheOperatingSystemIsAskedOnceForWhatIsTyped(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		in, typist := io.Pipe()
+		asked := make(chan struct{}, 9)
+		k := newKeys(telling{in, asked})
+		for range 3 { // sessions in which nobody types
+			over, end := context.WithCancel(t.Context())
+			go func() { _, _ = k.until(over).Read(make([]byte, 1)) }()
+			synctest.Wait()
+			end()
+			synctest.Wait()
+		}
+		if len(asked) != 1 {
+			t.Errorf("it was asked %d times", len(asked))
+		}
+		_ = typist.Close()
+		synctest.Wait()
+	})
 }

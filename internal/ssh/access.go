@@ -163,6 +163,9 @@ func Connect(ctx context.Context, m drivers.Machine) (*Conn, error) {
 	}
 	var dialer net.Dialer
 	raw, err := dialer.DialContext(ctx, "tcp", address)
+	if err != nil && ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("connect to %s: %w", address, err)
 	}

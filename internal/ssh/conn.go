@@ -89,7 +89,7 @@ func (c *Conn) subsystem(ctx context.Context, name string) (channel ssh.Channel,
 	defer stop()
 	known, err = channel.SendRequest("subsystem", true, ssh.Marshal(struct{ Name string }{name}))
 	if err != nil {
-		err = errors.Join(fmt.Errorf("ask for the subsystem %s: %w", name, err), channel.Close())
+		err = errors.Join(ctx.Err(), fmt.Errorf("ask for the subsystem %s: %w", name, err), channel.Close())
 	}
 	return channel, requests, known, err
 }

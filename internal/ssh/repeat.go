@@ -40,17 +40,19 @@ func (c *Conn) Repeater(ctx context.Context) (*Repeater, error) {
 		return &Repeater{channel: channel, in: bufio.NewReaderSize(channel, answerSize), encode: repeatJSON}, nil
 	}
 	_ = channel.Close() // nothing runs in it
-	return c.repeaterByShell()
+	return c.repeaterByShell(ctx)
 }
 
 // repeatShell is a shell that may change what is others'.
 const repeatShell = `[ "$(id -u)" = 0 ] || ! sudo -n true 2>/dev/null || exec sudo -n sh; exec sh`
 
-func (c *Conn) repeaterByShell() (*Repeater, error) {
+func (c *Conn) repeaterByShell(ctx context.Context) (*Repeater, error) {
 	session, err := c.client.NewSession()
 	if err != nil {
 		return nil, fmt.Errorf("open a session: %w", err)
 	}
+	stop := context.AfterFunc(ctx, func() { _ = session.Close() })
+	defer stop()
 	stdin, err := session.StdinPipe()
 	if err != nil {
 		return nil, errors.Join(err, session.Close())
@@ -60,7 +62,7 @@ func (c *Conn) repeaterByShell() (*Repeater, error) {
 		return nil, errors.Join(err, session.Close())
 	}
 	if err := session.Start(Quote([]string{"sh", "-c", repeatShell})); err != nil {
-		return nil, errors.Join(fmt.Errorf("start a shell: %w", err), session.Close())
+		return nil, errors.Join(ctx.Err(), fmt.Errorf("start a shell: %w", err), session.Close())
 	}
 	both := struct {
 		io.Reader

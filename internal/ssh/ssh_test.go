@@ -261,20 +261,23 @@ func TestAServerThatIsSilentIsGivenUp(t *testing.T) {
 	}
 	defer listener.Close()
 	silent := errors.New("it says nothing")
-	ctx, cancel := context.WithTimeoutCause(t.Context(), 100*time.Millisecond, silent)
-	defer cancel()
-	done := make(chan error, 1)
-	go func() {
-		_, err := ssh.Connect(ctx, machine(t, listener.Addr().(*net.TCPAddr).Port))
-		done <- err
-	}()
-	select {
-	case err := <-done:
-		if !errors.Is(err, silent) {
-			t.Fatalf("%v, want the reason for which it gave up", err)
+	m := machine(t, listener.Addr().(*net.TCPAddr).Port)
+	for _, limit := range []time.Duration{0, 100 * time.Millisecond} { // as it connects, or later
+		ctx, cancel := context.WithTimeoutCause(t.Context(), limit, silent)
+		done := make(chan error, 1)
+		go func() {
+			_, err := ssh.Connect(ctx, m)
+			done <- err
+		}()
+		select {
+		case err := <-done:
+			if !errors.Is(err, silent) {
+				t.Errorf("%v, want the reason for which it gave up", err)
+			}
+		case <-time.After(20 * time.Second):
+			t.Fatal("it did not give up")
 		}
-	case <-time.After(20 * time.Second):
-		t.Fatal("it did not give up")
+		cancel()
 	}
 }
 
