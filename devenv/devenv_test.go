@@ -146,3 +146,26 @@ func TestWhatToolsLeaveIsNoSource(t *testing.T) {
 		}
 	}
 }
+
+func TestWhatACommandCannotDoWithout(t *testing.T) {
+	type tool struct {
+		Name     string
+		Packages []string
+	}
+	for command, want := range map[string][]tool{
+		"":                             nil,
+		"go run .":                     {{"go", []string{"golang-go"}}},
+		"python3 app.py -m":            {{"python3", []string{"python3"}}},
+		"python3 -m pytest":            {{"python3", []string{"python3"}}, {"pytest", []string{"python3-pytest"}}},
+		"python3 -m http.server 8000":  {{"python3", []string{"python3"}}, {"http", nil}},
+		"vendor/bin/phpunit --version": {{"vendor/bin/phpunit", nil}},
+	} {
+		var got []tool
+		for _, t := range devenv.Tools(strings.Fields(command)) {
+			got = append(got, tool{t.Name, t.Packages})
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s: -want +got\n%s", command, diff)
+		}
+	}
+}

@@ -42,6 +42,19 @@ func (t tree) packageManager(m manifest) (name, why string) {
 	return "npm", "no lock file"
 }
 
+// nodeAlone finds scripts that only call node, without what a shell would do.
+var nodeAlone = regexp.MustCompile(`^node( [\w./=:@,+-]+)+$`)
+
+// command runs a script: by the package manager, but for one that only calls
+// node and has none before or after it. npm is 350 of Debian's packages.
+func (m manifest) command(script string, manager ...string) []string {
+	line := strings.TrimSpace(m.Scripts[script])
+	if nodeAlone.MatchString(line) && m.Scripts["pre"+script]+m.Scripts["post"+script] == "" {
+		return strings.Fields(line)
+	}
+	return append(manager, script)
+}
+
 // frameworks are the ports that development servers listen on, by the package
 // that brings them. All of them notice changes.
 func frameworks() []struct {
@@ -75,7 +88,7 @@ func nodeServer(t tree) (Server, bool) {
 		}
 		manager, by := t.packageManager(m)
 		s := Server{
-			Kind: "node", Command: []string{manager, "run", script}, Port: 3000, Env: polling(),
+			Kind: "node", Command: m.command(script, manager, "run"), Port: 3000, Env: polling(),
 			Reloads: regexp.MustCompile(`nodemon|--watch\b|\bwatch\b|ts-node-dev`).MatchString(line),
 		}
 		known := ""
@@ -85,7 +98,10 @@ func nodeServer(t tree) (Server, bool) {
 				break
 			}
 		}
-		s.Why = `script "` + script + `" of package.json; ` + manager + " by " + by
+		s.Why = `script "` + script + `" of package.json`
+		if s.Command[0] == manager {
+			s.Why += "; " + manager + " by " + by
+		}
 		if m := regexp.MustCompile(`(?:--port[= ]|-p |\bPORT=)(\d{2,5})\b`).FindStringSubmatch(line); m != nil {
 			s.Port, _ = strconv.Atoi(m[1])
 			s.Why += "; port " + m[1] + " stands in the script"
@@ -106,13 +122,17 @@ func nodeTests(t tree) (Tester, bool) {
 		return Tester{}, false
 	}
 	manager, by := t.packageManager(m)
-	tester := Tester{Name: manager, Command: []string{manager, "test"}, Why: `script "test" of package.json; ` + manager + " by " + by}
+	words := []string{manager}
 	if manager == "bun" { // whose own test runner is something else
-		tester.Command = []string{"bun", "run", "test"}
+		words = []string{"bun", "run"}
+	}
+	tester := Tester{Name: manager, Command: m.command("test", words...), Why: `script "test" of package.json`}
+	if tester.Command[0] == manager {
+		tester.Why += "; " + manager + " by " + by
 	}
 	if strings.Contains(line, "vitest") {
 		tester.Report = Report{Format: "junit", Args: []string{"--reporter=default", "--reporter=junit", "--outputFile=" + ReportPath}}
-		if manager == "npm" {
+		if tester.Command[0] == "npm" {
 			tester.Report.Args = append([]string{"--"}, tester.Report.Args...)
 		}
 	}

@@ -37,8 +37,16 @@ func rails(t tree) (Server, bool) {
 
 func rack(t tree) (Server, bool) {
 	return Server{
-		Kind: "rack", Command: []string{"bundle", "exec", "rackup", "-o", "127.0.0.1", "-p", "9292"}, Port: 9292, Why: "config.ru",
+		Kind: "rack", Command: t.bundled("rackup", "-o", "127.0.0.1", "-p", "9292"), Port: 9292, Why: "config.ru",
 	}, t.has("config.ru")
+}
+
+// bundled is a command of Ruby's, by what the Gemfile names, if there is one.
+func (t tree) bundled(command ...string) []string {
+	if t.has("Gemfile") {
+		return append([]string{"bundle", "exec"}, command...)
+	}
+	return command
 }
 
 // rustPort finds the port of "127.0.0.1:8080" and ([127, 0, 0, 1], 8080).
@@ -77,7 +85,11 @@ func phpTests(t tree) (Tester, bool) {
 	case t.has("artisan") && config != "":
 		return Tester{Name: "laravel", Command: []string{"php", "artisan", "test"}, Why: "artisan and " + config, Report: report}, true
 	}
-	return Tester{Name: "phpunit", Command: []string{"vendor/bin/phpunit"}, Why: config, Report: report}, config != ""
+	program := "phpunit"
+	if t.has("composer.json") {
+		program = "vendor/bin/phpunit"
+	}
+	return Tester{Name: "phpunit", Command: []string{program}, Why: config, Report: report}, config != ""
 }
 
 func rustTests(t tree) (Tester, bool) {
@@ -87,7 +99,7 @@ func rustTests(t tree) (Tester, bool) {
 func rubyTests(t tree) (Tester, bool) {
 	if why := t.first(".rspec", "spec/spec_helper.rb"); why != "" {
 		return Tester{
-			Name: "rspec", Command: []string{"bundle", "exec", "rspec"}, Why: why,
+			Name: "rspec", Command: t.bundled("rspec"), Why: why,
 			Report: Report{Format: "json", Args: []string{"--format", "progress", "--format", "json", "--out", ReportPath}},
 		}, true
 	}

@@ -3,6 +3,7 @@ package devenv
 import (
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 
 	"github.com/lkup/lkup/spec"
@@ -49,16 +50,38 @@ func toolchains(t tree) []toolchain {
 	if t.has("Cargo.toml") {
 		all = append(all, toolchain{why: "Cargo.toml", packages: []string{"cargo"}})
 	}
-	return all
+	return append(all, t.tools())
+}
+
+// tools are what the project is served and tested by. A Python project that
+// names what it needs has its modules from there.
+func (t tree) tools() (tc toolchain) {
+	commands := [][]string{}
+	for _, s := range Servers(t) {
+		commands = append(commands, s.Command)
+		break // which is the one that is taken
+	}
+	for _, tester := range Testers(t) {
+		commands = append(commands, tester.Command)
+	}
+	needs := t.pythonNeeds()
+	for _, command := range commands {
+		for _, tool := range Tools(command) {
+			if !tool.module || strings.TrimSpace(needs) == "" {
+				tc.packages = append(tc.packages, tool.Packages...)
+			}
+		}
+	}
+	return tc
 }
 
 func (t tree) nodeToolchain() toolchain {
 	m, _ := t.manifest()
 	manager, _ := t.packageManager(m)
-	tc := toolchain{why: "package.json", packages: []string{"nodejs", "npm"}}
-	if len(m.Dependencies)+len(m.DevDependencies) == 0 {
-		return tc
+	if manager == "npm" && len(m.Dependencies)+len(m.DevDependencies) == 0 {
+		return toolchain{why: "package.json", packages: []string{"nodejs"}}
 	}
+	tc := toolchain{why: "package.json", packages: []string{"nodejs", "npm"}}
 	install := manager + " install"
 	if manager == "npm" && t.has("package-lock.json") {
 		install = "npm ci"
@@ -87,7 +110,7 @@ func Start(project fs.FS, stack string, cpus int) []byte {
 	for _, tc := range toolchains(tree{project}) {
 		packages, setup, env = append(packages, tc.packages...), append(setup, tc.setup...), append(env, tc.env...)
 	}
-	if len(packages) > 0 {
+	if packages = missing(packages); len(packages) > 0 {
 		fmt.Fprintf(&b, "  packages = %s\n", texts(packages))
 	}
 	if len(setup) > 0 {
@@ -107,6 +130,17 @@ func Start(project fs.FS, stack string, cpus int) []byte {
 		panic(diags) // every text in it is ours
 	}
 	return formatted
+}
+
+// missing are the packages that the template dev has not, each once.
+func missing(packages []string) []string {
+	var all []string
+	for _, name := range packages {
+		if name != "make" && name != "python3" && !slices.Contains(all, name) {
+			all = append(all, name)
+		}
+	}
+	return all
 }
 
 func texts(words []string) string {

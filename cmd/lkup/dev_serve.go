@@ -185,8 +185,7 @@ func (s *serving) run() error {
 	var group sync.WaitGroup
 	defer group.Wait()
 	defer cancel()
-	stop := context.AfterFunc(ctx, func() { _ = s.listener.Close() })
-	defer stop()
+	context.AfterFunc(ctx, func() { _ = s.listener.Close() }) // which ends accept
 	group.Go(func() { s.accept(ctx, &group) })
 	changes, ready := make(chan []string, 1), make(chan struct{})
 	group.Go(func() { s.follow(ctx, changes, ready) })
@@ -194,6 +193,9 @@ func (s *serving) run() error {
 	fmt.Fprintf(s.call.Err, "Serving %s: %s, in %s of %s.\n", view.Clean(s.work.host), view.Clean(strings.Join(s.server.Command, " ")), view.Clean(s.dir), s.work.env.Address)
 	for {
 		status, changed, err := s.once(ctx, changes)
+		if err == nil && changed == nil {
+			err = s.lacked(ctx, status)
+		}
 		switch {
 		case s.call.ctx.Err() != nil:
 			return nil // Ctrl-C is how one leaves
@@ -211,6 +213,15 @@ func (s *serving) run() error {
 		}
 		fmt.Fprintf(s.call.Err, "%s changed: starting the server again.\n", view.Clean(some(changed)))
 	}
+}
+
+// lacked is an error if the server ended for want of a tool. No change of a file
+// brings that.
+func (s *serving) lacked(ctx context.Context, status int) error {
+	if lacked := s.work.lacked(ctx, s.conn, s.dir, s.server.Command, status); lacked != "" {
+		return errors.New(lacked)
+	}
+	return nil
 }
 
 func (s *serving) ended(status int) error {

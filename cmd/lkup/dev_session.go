@@ -142,7 +142,12 @@ func (c *devRunCmd) Run(call *call) error {
 	if err != nil {
 		return err
 	}
-	return within(call, conn, ssh.Command{Args: devenv.In(w.guestDir(), command)}, c.TTY)
+	err = within(call, conn, ssh.Command{Args: devenv.In(w.guestDir(), command)}, c.TTY)
+	var ended exitError
+	if errors.As(err, &ended) && ended == exitNoProgram {
+		w.tellLacked(call, conn, w.guestDir(), command, int(ended), call.Err)
+	}
+	return err
 }
 
 // within runs a command in a guest with this process's streams. Ctrl-C is

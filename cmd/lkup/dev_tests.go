@@ -70,7 +70,7 @@ func (c *devTestCmd) Run(call *call) error {
 	if err != nil {
 		return err
 	}
-	return c.all(call, conn, tests)
+	return c.all(call, w, conn, tests)
 }
 
 // tests are those of the devenv block, or else what is found out of the
@@ -139,7 +139,7 @@ func (c *devTestCmd) found(w *workplace) (all []devenv.Tester, dir string, err e
 }
 
 // all runs the tests, and says how each ended.
-func (c *devTestCmd) all(call *call, conn *ssh.Conn, tests []oneTest) error {
+func (c *devTestCmd) all(call *call, w *workplace, conn *ssh.Conn, tests []oneTest) error {
 	names := make([]string, len(tests))
 	for i, t := range tests {
 		names[i] = t.Name
@@ -151,7 +151,7 @@ func (c *devTestCmd) all(call *call, conn *ssh.Conn, tests []oneTest) error {
 	for i, t := range tests {
 		group.Go(func() error {
 			begun := call.Now()
-			statuses[i], failures[i] = c.one(call, conn, t, outs[i], errs[i])
+			statuses[i], failures[i] = c.one(call, w, conn, t, outs[i], errs[i])
 			took[i] = call.Now().Sub(begun)
 			return nil
 		})
@@ -202,7 +202,7 @@ func flush(w io.Writer) error {
 }
 
 // one runs a test, and brings back what it left.
-func (c *devTestCmd) one(call *call, conn *ssh.Conn, t oneTest, out, errOut io.Writer) (int, error) {
+func (c *devTestCmd) one(call *call, w *workplace, conn *ssh.Conn, t oneTest, out, errOut io.Writer) (int, error) {
 	args, report := t.Command, path.Join("/tmp", "lkup-report-"+identifierOf(t.Name))
 	command := ssh.Command{Stdout: out, Stderr: errOut}
 	end := func() error { return nil }
@@ -217,6 +217,8 @@ func (c *devTestCmd) one(call *call, conn *ssh.Conn, t oneTest, out, errOut io.W
 				return 0, err
 			}
 			command.Stdout, end = w, w.end
+		} else if _, _, err := conn.Run(call.ctx, []string{"rm", "-f", report}); err != nil { // an earlier test's
+			return 0, err
 		}
 	}
 	command.Args = devenv.In(t.dir, args)
@@ -224,14 +226,16 @@ func (c *devTestCmd) one(call *call, conn *ssh.Conn, t oneTest, out, errOut io.W
 	if err := errors.Join(err, end()); err != nil {
 		return status, fmt.Errorf("test %s: %w", t.Name, err)
 	}
-	return status, c.bringBack(call, conn, t, report)
+	w.tellLacked(call, conn, t.dir, t.Command, status, errOut)
+	return status, c.bringBack(call, conn, t, report, status)
 }
 
 // bringBack copies a report and artifacts here.
-func (c *devTestCmd) bringBack(call *call, conn *ssh.Conn, t oneTest, report string) error {
+func (c *devTestCmd) bringBack(call *call, conn *ssh.Conn, t oneTest, report string, status int) error {
 	ctx := context.WithoutCancel(call.ctx)
 	if c.Report != "" && t.Report.Format != "" && !t.Report.Stdout {
-		if err := pull(ctx, conn, report, c.reportFile(t), c.Report); err != nil {
+		err := pull(ctx, conn, report, c.reportFile(t), c.Report)
+		if err != nil && !(status != 0 && errors.Is(err, fs.ErrNotExist)) { // it may have failed before there was one
 			return fmt.Errorf("copy the report of %s: %w", t.Name, err)
 		}
 	}

@@ -256,12 +256,18 @@ func kind(mode fs.FileMode) string {
 	return "a special file"
 }
 
+// notThere is fs.ErrNotExist, in other words.
+type notThere struct{}
+
+func (notThere) Error() string        { return "there is no such file or directory" }
+func (notThere) Is(target error) bool { return target == fs.ErrNotExist }
+
 // plainly leaves out what only a programmer wants to know of an error.
 func plainly(err error) error {
 	var status *sftp.StatusError
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return errors.New("there is no such file or directory")
+		return notThere{}
 	case errors.Is(err, fs.ErrPermission):
 		return errors.New("permission denied")
 	case errors.As(err, &status):

@@ -38,7 +38,8 @@ func statusText(named []string) string {
 
 // made is what packages' maintainer scripts would make on a real system and
 // programs rely on. No script runs, so what is known of them is made here: the
-// bundle of certificates, the accounts, and the links of update-alternatives.
+// bundle of certificates, the accounts, the links of update-alternatives, and what
+// has PHP load its modules.
 type made struct {
 	files map[string][]byte
 	links map[string]string
@@ -48,7 +49,7 @@ type made struct {
 func scriptsOf(packages []Package) []Package {
 	return slices.DeleteFunc(slices.Clone(packages), func(p Package) bool {
 		known := slices.ContainsFunc(alternatives, func(a alternative) bool { return a.pkg == p.Name })
-		return !known && p.Name != "ca-certificates" && p.Name != "base-passwd"
+		return !known && p.Name != "ca-certificates" && p.Name != "base-passwd" && !phpPackage.MatchString(p.Name)
 	})
 }
 
@@ -77,6 +78,7 @@ func (c *Components) scriptLayer(ctx context.Context, m manifest) (key sources.D
 			}
 		}
 		all.alternatives(present)
+		all.phpLinks(packages, present)
 		return all.write(w)
 	})
 }
@@ -101,6 +103,11 @@ func (m made) take(pkg string, h *tar.Header, content io.Reader) error {
 	case pkg == "base-passwd" && path.Ext(h.Name) == ".master":
 		accounts, err := io.ReadAll(content)
 		m.files["etc/"+strings.TrimSuffix(path.Base(h.Name), ".master")] = accounts
+		return err
+	}
+	if at, known := phpFile(h.Name); known {
+		settings, err := io.ReadAll(content)
+		m.files[at] = settings
 		return err
 	}
 	return nil
