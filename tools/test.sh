@@ -66,9 +66,11 @@ lint() {
 }
 
 # cross GOOS GOARCH [go command]: all of it compiles there. vet compiles the tests too.
-cross() { CGO_ENABLED=0 GOOS=$1 GOARCH=$2 go "${3:-build}" ./...; }
+cross() { GOOS=$1 GOARCH=$2 go "${3:-build}" ./...; }
 
 quiet() {
+  # As make builds: what it has compiled is not compiled again.
+  export CGO_ENABLED=0 GOFLAGS="${GOFLAGS:+$GOFLAGS }-trimpath -buildvcs=false"
   stage vet go vet ./...
   stage tidy tidy_check
   stage cross-darwin-arm64 cross darwin arm64 vet

@@ -41,7 +41,8 @@ var debianMasked = []string{
 	"apparmor.service", "systemd-binfmt.service", "proc-sys-fs-binfmt_misc.automount", "systemd-hwdb-update.service", "systemd-journal-catalog-update.service",
 	"systemd-update-done.service", "ldconfig.service", "systemd-pcrphase.service", "systemd-pcrphase-sysinit.service", "systemd-update-utmp.service", "systemd-update-utmp-runlevel.service",
 	"e2scrub_reap.service", "getty.target", "serial-getty@ttyS0.service", "dev-hugepages.mount", "dev-mqueue.mount", "sys-kernel-debug.mount", "sys-kernel-tracing.mount",
-	"cloud-init-hotplugd.socket",
+	"cloud-init-hotplugd.socket", "kmod-static-nodes.service", "modprobe@configfs.service", "modprobe@dm_mod.service", "modprobe@drm.service", "modprobe@fuse.service",
+	"modprobe@loop.service", "modprobe@efi_pstore.service", "sys-kernel-config.mount", "sys-fs-fuse-connections.mount", "systemd-random-seed.service", "systemd-sysctl.service",
 }
 
 // debianAccounts are what packages' scripts make.

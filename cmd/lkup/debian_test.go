@@ -22,7 +22,7 @@ import (
 )
 
 // debianFormat changes when the same packages are to give another disk.
-const debianFormat = "debian-disk/9"
+const debianFormat = "debian-disk/10"
 
 // The packages of a Debian that cloud-init sets up and SSH reaches, and what
 // starts it.
