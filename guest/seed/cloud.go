@@ -79,20 +79,16 @@ type nameservers struct {
 }
 
 // networkConfig is cloud-init's "Networking config Version 2". Who tells names
-// stands with the interface that leads out, or with the first.
+// stands with the interface that leads out; no guest has two of those.
 func networkConfig(c guest.Config) any {
 	all := map[string]ethernet{}
-	told := len(c.DNS) == 0
 	for n, i := range c.Interfaces {
 		e := ethernet{Match: map[string]string{"macaddress": i.MAC}, Name: "net" + strconv.Itoa(n), Addresses: []string{i.Address}}
 		if i.Address6 != "" {
 			e.Addresses = append(e.Addresses, i.Address6)
 		}
 		if i.Gateway != "" {
-			e.Routes = []route{{"0.0.0.0/0", i.Gateway}}
-		}
-		if !told && i.Gateway != "" {
-			e.Nameservers, told = &nameservers{c.DNS, c.Search}, true
+			e.Routes, e.Nameservers = []route{{"0.0.0.0/0", i.Gateway}}, &nameservers{c.DNS, c.Search}
 		}
 		all[e.Name] = e
 	}
