@@ -107,7 +107,7 @@ func TestArguments(t *testing.T) {
 		"commas": {small(func(m *drivers.Machine) {
 			m.Name, m.Dir, m.RunDir = "we,b", "/sta,te", "/ru,n"
 			m.Boot.Initrds = []string{"/a,b"}
-			m.Shares = []drivers.Share{{Tag: "t,g", Host: "/h,o,,st", Guest: "/g"}}
+			m.Shares = []drivers.Share{{Tag: "t,g", Host: "/h,o,,st", Guest: "/g"}, {Tag: "v,g", Host: "/v", Guest: "/v", Type: spec.ShareVirtiofs}}
 		}), shown},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -440,6 +440,8 @@ func TestCheckSaysWhyThereIsNoVirtiofs(t *testing.T) {
 	vm := spec.VM{CPUs: 1, Shares: []spec.Share{{Guest: "/srv", Type: spec.ShareVirtiofs}}}
 	readOnly := vm
 	readOnly.Shares = []spec.Share{{Guest: "/srv", Type: spec.ShareVirtiofs, ReadOnly: true}}
+	comma := vm
+	comma.Shares = []spec.Share{{Host: "./a,cache=none", Guest: "/srv", Type: spec.ShareVirtiofs}}
 	installed := func(name string) (string, error) { return "/usr/bin/" + name, nil }
 	missing := func(string) (string, error) { return "", exec.ErrNotFound }
 	for name, test := range map[string]struct {
@@ -449,6 +451,7 @@ func TestCheckSaysWhyThereIsNoVirtiofs(t *testing.T) {
 	}{
 		"installed": {vm, installed, ""},
 		"missing":   {vm, missing, "virtiofsd is not installed"},
+		"comma":     {comma, installed, "virtiofsd takes no directory with a comma in its name"},
 		"read-only": {readOnly, installed, "virtiofsd cannot keep a guest from writing"},
 	} {
 		got := ""

@@ -15,6 +15,10 @@ import (
 	"github.com/lkup/lkup/spec"
 )
 
+// errComma is of a directory that would end one of virtiofsd's options, and
+// begin another.
+var errComma = errors.New("virtiofsd takes no directory with a comma in its name")
+
 func virtiofsPath(m drivers.Machine, n int) string {
 	return filepath.Join(m.RunDir, "virtiofs"+strconv.Itoa(n))
 }
@@ -46,6 +50,8 @@ func (d *Driver) checkVirtiofs(vm spec.VM) []drivers.Problem {
 			p.Summary, p.Hint = "virtiofs takes a Linux host", `Take out type = "virtiofs".`
 		case err != nil:
 			p.Summary, p.Hint = "virtiofsd is not installed", `Type sudo apt-get install virtiofsd (on Debian 12, qemu-system-common), or take out type = "virtiofs".`
+		case strings.Contains(s.Host, ","):
+			p.Summary, p.Hint = errComma.Error(), `Give it another name, or take out type = "virtiofs".`
 		case s.ReadOnly:
 			p.Summary, p.Hint = "virtiofsd cannot keep a guest from writing", `Take out type = "virtiofs", or "read_only".`
 		default:
@@ -100,7 +106,7 @@ func (d *Driver) serveVirtiofs(m drivers.Machine) (ends []*os.File, err error) {
 // it serves that connection alone, and ends with it.
 func (d *Driver) startVirtiofsd(program, dir, socket string, said *os.File) (*os.File, error) {
 	if strings.Contains(dir, ",") {
-		return nil, errors.New("virtiofsd takes no directory with a comma in its name")
+		return nil, errComma
 	}
 	listener, err := listen(socket)
 	if err != nil {
