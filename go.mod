@@ -3,6 +3,7 @@ module github.com/lkup/lkup
 go 1.26.3
 
 require (
+	al.essio.dev/pkg/shellescape v1.6.1
 	deps.dev/util/semver v0.0.0-20260727054525-2946ae4a6141
 	github.com/agext/levenshtein v1.2.3
 	github.com/alecthomas/kong v1.17.0

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"path/filepath"
 	"strconv"
-	"strings"
 
 	"github.com/lkup/lkup/drivers"
 )
@@ -130,15 +129,3 @@ func vpnkitPath(m drivers.Machine, n int) string {
 }
 func consolePath(m drivers.Machine) string  { return filepath.Join(m.RunDir, "console") }
 func attachedPath(m drivers.Machine) string { return filepath.Join(m.RunDir, "console.lock") }
-
-// quote shows words for a POSIX shell.
-func quote(words []string) string {
-	quoted := make([]string, len(words))
-	for i, w := range words {
-		quoted[i] = w
-		if w == "" || strings.Trim(w, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_=+.,:/@%") != "" {
-			quoted[i] = "'" + strings.ReplaceAll(w, "'", `'\''`) + "'"
-		}
-	}
-	return strings.Join(quoted, " ")
-}

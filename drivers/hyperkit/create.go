@@ -8,9 +8,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"syscall"
 
 	"github.com/lkup/lkup/drivers"
+	"github.com/lkup/lkup/drivers/local"
 	"github.com/lkup/lkup/internal/process"
 )
 
@@ -27,10 +27,10 @@ func (d *Driver) Create(ctx context.Context, m drivers.Machine) error {
 			return fmt.Errorf("%s is a CD image, which lkup boots with QEMU alone; write driver = \"qemu\"", disk.Path)
 		}
 		if err := d.copyDisk(ctx, disk, filepath.Join(m.Dir, diskName(n))); err != nil {
-			return full(err, m.Dir)
+			return local.Full(err, m.Dir)
 		}
 	}
-	held, err := lockHeld(lockPath(m))
+	held, err := local.Locked(lockPath(m))
 	if err != nil {
 		return err
 	}
@@ -39,10 +39,10 @@ func (d *Driver) Create(ctx context.Context, m drivers.Machine) error {
 			break // it runs, and has them
 		}
 		if err := volume(v); err != nil {
-			return full(err, v.Path)
+			return local.Full(err, v.Path)
 		}
 	}
-	return full(os.WriteFile(createdPath(m), nil, 0o600), m.Dir)
+	return local.Full(os.WriteFile(createdPath(m), nil, 0o600), m.Dir)
 }
 
 func (d *Driver) copyDisk(ctx context.Context, disk drivers.Disk, path string) (err error) {
@@ -122,12 +122,8 @@ func (d *Driver) Delete(ctx context.Context, m drivers.Machine) error {
 	if err != nil {
 		return err
 	}
-	switch status.State {
-	case drivers.Running, drivers.Paused:
-		return fmt.Errorf("%s still runs (process %d); stop it first", m.Address, status.PID)
-	case drivers.Unknown:
-		return errors.New(status.Detail)
-	case drivers.Absent, drivers.Stopped:
+	if err := local.Deletable(m, status); err != nil {
+		return err
 	}
 	var paths []string
 	for n := range m.Boot.Disks {
@@ -145,25 +141,7 @@ func (d *Driver) Delete(ctx context.Context, m drivers.Machine) error {
 		paths = append(paths, nic.Switch)
 	}
 	// The mark goes last: a removal that was cut is taken up again.
-	return remove(append(paths, createdPath(m))...)
-}
-
-// remove removes files that may be gone already.
-func remove(paths ...string) error {
-	for _, path := range paths {
-		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-	}
-	return nil
-}
-
-// full says what to do about a disk that is full.
-func full(err error, path string) error {
-	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
-		return fmt.Errorf("no space is left for %s; free some, or choose another disk with LKUP_STATE_DIR: %w", path, err)
-	}
-	return err
+	return local.Remove(append(paths, createdPath(m))...)
 }
 
 // join writes files one after another, each from a multiple of four bytes, as

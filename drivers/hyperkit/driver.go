@@ -16,6 +16,8 @@ import (
 	"os/exec"
 	"runtime"
 
+	"al.essio.dev/pkg/shellescape"
+
 	"github.com/lkup/lkup/drivers"
 )
 
@@ -110,7 +112,7 @@ func (d *Driver) firmware() (string, error) {
 
 // CommandLine is what the keeper runs, in the machine's directory.
 func (d *Driver) CommandLine(m drivers.Machine) string {
-	return "cd " + quote([]string{m.Dir}) + " && " + quote(append([]string{programs()[0]}, args(m, wiringOf(m))...))
+	return "cd " + shellescape.QuoteCommand([]string{m.Dir}) + " && " + shellescape.QuoteCommand(append([]string{programs()[0]}, args(m, wiringOf(m))...))
 }
 
 // uuid is the machine's, always the same.

@@ -19,6 +19,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/lkup/lkup/drivers"
+	"github.com/lkup/lkup/drivers/local"
 	"github.com/lkup/lkup/internal/process"
 )
 
@@ -90,7 +91,7 @@ func (k *keeper) start() error {
 		return err
 	}
 	if err := os.WriteFile(upPath(k.m), nil, 0o600); err != nil {
-		return full(err, k.m.Dir)
+		return local.Full(err, k.m.Dir)
 	}
 	if err := k.launch(); err != nil {
 		return err
@@ -101,10 +102,10 @@ func (k *keeper) start() error {
 	}
 	log, err := os.OpenFile(logPath(k.m), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
-		return k.give(full(err, k.m.Dir))
+		return k.give(local.Full(err, k.m.Dir))
 	}
 	if err := k.record(); err != nil {
-		return k.give(full(err, k.m.Dir))
+		return k.give(local.Full(err, k.m.Dir))
 	}
 	drained := make(chan struct{})
 	go k.drain(tty, log, drained)
@@ -123,7 +124,7 @@ func (k *keeper) start() error {
 
 // listen makes a socket that only this user may connect to.
 func (k *keeper) listen(path string) (*net.UnixListener, error) {
-	if err := remove(path); err != nil {
+	if err := local.Remove(path); err != nil {
 		return nil, err
 	}
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
@@ -167,14 +168,14 @@ func (k *keeper) wire(n int, address, ours, theirs string) error {
 	if err != nil {
 		return err
 	}
-	if err := remove(ours); err != nil {
+	if err := local.Remove(ours); err != nil {
 		return err
 	}
 	frames, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: ours, Net: "unixgram"})
 	if err != nil {
 		return err
 	}
-	k.closers = append(k.closers, func() { _ = frames.Close(); _ = remove(ours) })
+	k.closers = append(k.closers, func() { _ = frames.Close(); _ = local.Remove(ours) })
 	go func() {
 		conn, err := l.Accept()
 		if err != nil {
@@ -267,14 +268,14 @@ func (k *keeper) died() error {
 	if k.how != nil {
 		how = k.how.Error()
 	}
-	return errors.Join(&ExitError{How: how, Said: strings.TrimSpace(string(said))}, remove(upPath(k.m), pidPath(k.m)))
+	return errors.Join(&ExitError{How: how, Said: strings.TrimSpace(string(said))}, local.Remove(upPath(k.m), pidPath(k.m)))
 }
 
 // give ends a Hyperkit that is of no use.
 func (k *keeper) give(why error) error {
 	_ = k.cmd.Process.Kill() // it may have ended
 	<-k.ended
-	return errors.Join(why, remove(upPath(k.m), pidPath(k.m)))
+	return errors.Join(why, local.Remove(upPath(k.m), pidPath(k.m)))
 }
 
 func (k *keeper) record() error {
@@ -312,7 +313,7 @@ func (k *keeper) drain(tty io.Reader, log io.Writer, done chan<- struct{}) {
 		n, err := tty.Read(buffer)
 		if n > 0 {
 			if first {
-				_ = remove(seededPath(k.m))
+				_ = local.Remove(seededPath(k.m))
 			}
 			_, _ = log.Write(buffer[:n]) // a full disk must not stop the guest
 			k.mu.Lock()
@@ -355,5 +356,5 @@ func (k *keeper) wait() error {
 	if k.how == nil {
 		paths = append(paths, upPath(k.m))
 	}
-	return remove(paths...)
+	return local.Remove(paths...)
 }

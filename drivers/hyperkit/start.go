@@ -7,17 +7,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 
 	"github.com/lkup/lkup/drivers"
-	"github.com/lkup/lkup/internal/process"
+	"github.com/lkup/lkup/drivers/local"
 )
 
 // ExitError is a Hyperkit that ended while it started.
@@ -73,7 +71,7 @@ func (d *Driver) Start(ctx context.Context, m drivers.Machine) error {
 		return err
 	}
 	if err := d.lay(m); err != nil {
-		return full(err, m.Dir)
+		return local.Full(err, m.Dir)
 	}
 	return d.plug(ctx, m, func() error { return d.spawn(ctx, program, m) })
 }
@@ -110,7 +108,7 @@ func (d *Driver) check(m drivers.Machine) error {
 	if m.Boot.Kernel != "" && !isBzImage(m.Boot.Kernel) {
 		return fmt.Errorf("the kernel %s is no bzImage, which is what Hyperkit boots; its image must be built again, or write driver = \"qemu\"", m.Boot.Kernel)
 	}
-	return portsFree(m.Ports)
+	return local.PortsFree(m)
 }
 
 // isBzImage looks for the header documented in the kernel's
@@ -125,42 +123,6 @@ func isBzImage(path string) bool {
 	magic := make([]byte, 4)
 	_, err = f.ReadAt(magic, 0x202)
 	return err == nil && string(magic) == "HdrS"
-}
-
-// portsFree tells early, and with a name, which port somebody has.
-func portsFree(ports []drivers.Port) error {
-	for n, p := range ports {
-		where := net.JoinHostPort(p.Address, strconv.Itoa(p.Host))
-		for _, before := range ports[:n] {
-			if before.Address == p.Address && before.Host == p.Host && before.Protocol == p.Protocol {
-				return fmt.Errorf("host port %s is asked for twice; change one \"host\"", where)
-			}
-		}
-		err := listenOnce(p.Protocol, where)
-		if errors.Is(err, syscall.EADDRINUSE) {
-			holder, _ := process.Holder(p.Address, p.Host, p.Protocol)
-			return fmt.Errorf("host port %s is held by %s; end it, or change \"host\" of the port for guest port %d", where, holder, p.Guest)
-		}
-		if err != nil {
-			return fmt.Errorf("host port %s cannot be used: %w", where, err)
-		}
-	}
-	return nil
-}
-
-func listenOnce(protocol, where string) error {
-	if protocol == "udp" {
-		c, err := net.ListenPacket("udp", where)
-		if err != nil {
-			return err
-		}
-		return c.Close()
-	}
-	l, err := net.Listen("tcp", where)
-	if err != nil {
-		return err
-	}
-	return l.Close()
 }
 
 // lay gives each file that Hyperkit is told of a plain name in the machine's
@@ -193,7 +155,7 @@ func (d *Driver) lay(m drivers.Machine) error {
 	for n, v := range m.Volumes {
 		links[volumeName(n)] = v.Path
 	}
-	if err := remove(pidPath(m), filepath.Join(m.Dir, ttyName), filepath.Join(m.Dir, ringName)); err != nil {
+	if err := local.Remove(pidPath(m), filepath.Join(m.Dir, ttyName), filepath.Join(m.Dir, ringName)); err != nil {
 		return err
 	}
 	if err := os.MkdirAll(filepath.Dir(pidPath(m)), 0o700); err != nil {
@@ -204,7 +166,7 @@ func (d *Driver) lay(m drivers.Machine) error {
 	}
 	for name, target := range links {
 		path := filepath.Join(m.Dir, name)
-		if err := remove(path); err != nil {
+		if err := local.Remove(path); err != nil {
 			return err
 		}
 		if err := os.Symlink(target, path); err != nil {
@@ -226,7 +188,7 @@ func (d *Driver) spawn(ctx context.Context, program string, m drivers.Machine) e
 	if err != nil {
 		return err
 	}
-	lock, err := takeLock(lockPath(m))
+	lock, err := local.Lock(lockPath(m))
 	if err != nil {
 		return err
 	}

@@ -3,15 +3,16 @@ package hyperkit
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"strconv"
 	"strings"
 	"time"
 
+	"al.essio.dev/pkg/shellescape"
+
 	"github.com/lkup/lkup/drivers"
+	"github.com/lkup/lkup/drivers/local"
 	"github.com/lkup/lkup/internal/process"
 )
 
@@ -35,7 +36,7 @@ func (d *Driver) Status(ctx context.Context, m drivers.Machine) (drivers.Status,
 		return drivers.Status{State: state}, nil
 	case drivers.Unknown:
 		return drivers.Status{State: state, Detail: fmt.Sprintf(
-			"a process holds %s, and none can be proven to be the machine's; see: fuser -v %[1]s", quote([]string{lockPath(m)}))}, nil
+			"a process holds %s, and none can be proven to be the machine's; see: fuser -v %[1]s", shellescape.QuoteCommand([]string{lockPath(m)}))}, nil
 	}
 	status := drivers.Status{State: drivers.Running, PID: r.Hyperkit.PID, Started: r.Started, Volumes: r.Volumes}
 	if words, err := process.CommandLine(r.Hyperkit.PID); err == nil {
@@ -70,7 +71,7 @@ func (d *Driver) Ended(ctx context.Context, m drivers.Machine) (drivers.Ending, 
 	if err != nil || state != drivers.Stopped {
 		return drivers.NotEnded, err
 	}
-	crashed, err := exists(upPath(m))
+	crashed, err := local.Exists(upPath(m))
 	if err != nil || !crashed {
 		return drivers.EndedOff, err
 	}
@@ -92,7 +93,7 @@ func find(ctx context.Context, m drivers.Machine) (record, drivers.State, error)
 		if r, ok := recorded(m); ok {
 			return r, drivers.Running, nil
 		}
-		held, err := lockHeld(lockPath(m))
+		held, err := local.Locked(lockPath(m))
 		if err != nil {
 			return record{}, "", err
 		}
@@ -101,7 +102,7 @@ func find(ctx context.Context, m drivers.Machine) (record, drivers.State, error)
 			return r, drivers.Running, nil
 		}
 		if !held {
-			created, err := exists(createdPath(m))
+			created, err := local.Exists(createdPath(m))
 			if err != nil {
 				return record{}, "", err
 			}
@@ -135,7 +136,7 @@ func recorded(m drivers.Machine) (record, bool) {
 // it is only done while something holds the lock, or listens for the machine.
 // Several prove nothing.
 func marked(m drivers.Machine, held bool) (record, bool) {
-	if listening, err := exists(consolePath(m)); !held && (err != nil || !listening) {
+	if listening, err := local.Exists(consolePath(m)); !held && (err != nil || !listening) {
 		return record{}, false
 	}
 	found, err := process.Find(mark(m))
@@ -158,12 +159,4 @@ func write(path string, value any) error {
 		return err
 	}
 	return os.Rename(path+".part", path)
-}
-
-func exists(path string) (bool, error) {
-	_, err := os.Lstat(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
-	}
-	return err == nil, err
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/lkup/lkup/drivers"
+	"github.com/lkup/lkup/drivers/local"
 	"github.com/lkup/lkup/internal/process"
 )
 
@@ -54,7 +55,7 @@ func (d *Driver) Stop(ctx context.Context, m drivers.Machine, grace time.Duratio
 		if ended {
 			// Neither is a crash; what else is left does no harm.
 			left := append(sockets(m), upPath(m), recordPath(m), pidPath(m), seededPath(m), consolePath(m))
-			return drivers.StopReport{By: rung.step, Took: time.Since(began)}, errors.Join(remove(left...), drivers.UnplugEnded(ctx, d.settings.Switch, m))
+			return drivers.StopReport{By: rung.step, Took: time.Since(began)}, errors.Join(local.Remove(left...), drivers.UnplugEnded(ctx, d.settings.Switch, m))
 		}
 	}
 	return drivers.StopReport{}, fmt.Errorf("process %d does not end, not even by SIGKILL", r.Hyperkit.PID)
@@ -98,7 +99,7 @@ func gone(m drivers.Machine, r record) (bool, error) {
 	if r.Hyperkit.Verify() != process.No || r.Keeper.Verify() == process.Yes {
 		return false, nil
 	}
-	held, err := lockHeld(lockPath(m))
+	held, err := local.Locked(lockPath(m))
 	return !held, err
 }
 

@@ -10,9 +10,9 @@ import (
 	"os"
 	"strconv"
 	"strings"
-	"syscall"
 
 	"github.com/lkup/lkup/drivers"
+	"github.com/lkup/lkup/drivers/local"
 )
 
 // Create makes the machine's own layer over each disk image, and its volumes.
@@ -28,7 +28,7 @@ func (d *Driver) Create(ctx context.Context, m drivers.Machine) error {
 			return err
 		}
 	}
-	held, err := lockHeld(lockPath(m))
+	held, err := local.Locked(lockPath(m))
 	if err != nil {
 		return err
 	}
@@ -40,7 +40,7 @@ func (d *Driver) Create(ctx context.Context, m drivers.Machine) error {
 			return err
 		}
 	}
-	return full(os.WriteFile(createdPath(m), nil, 0o600), m.Dir)
+	return local.Full(os.WriteFile(createdPath(m), nil, 0o600), m.Dir)
 }
 
 func (d *Driver) overlay(ctx context.Context, disk drivers.Disk, path string) error {
@@ -89,12 +89,8 @@ func (d *Driver) Delete(ctx context.Context, m drivers.Machine) error {
 	if err != nil {
 		return err
 	}
-	switch status.State {
-	case drivers.Running, drivers.Paused:
-		return fmt.Errorf("%s still runs (process %d); stop it first", m.Address, status.PID)
-	case drivers.Unknown:
-		return errors.New(status.Detail)
-	case drivers.Absent, drivers.Stopped:
+	if err := local.Deletable(m, status); err != nil {
+		return err
 	}
 	var paths []string
 	for n := range m.Boot.Disks {
@@ -103,25 +99,7 @@ func (d *Driver) Delete(ctx context.Context, m drivers.Machine) error {
 	paths = append(paths, joinedPath(m), seededPath(m), sayingsPath(m), filesLog(m), runPath(m), lockPath(m), monitorPath(m), consolePath(m), attachedPath(m))
 	paths = append(paths, sockets(m)...)
 	// The mark goes last: a removal that was cut is taken up again.
-	return remove(append(paths, createdPath(m))...)
-}
-
-// remove removes files that may be gone already.
-func remove(paths ...string) error {
-	for _, path := range paths {
-		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-	}
-	return nil
-}
-
-// full says what to do about a disk that is full.
-func full(err error, dir string) error {
-	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
-		return fmt.Errorf("no space is left for %s; free some, or choose another disk with LKUP_STATE_DIR: %w", dir, err)
-	}
-	return err
+	return local.Remove(append(paths, createdPath(m))...)
 }
 
 func indent(text string) string {

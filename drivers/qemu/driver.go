@@ -9,6 +9,8 @@ import (
 	"runtime"
 	"sync/atomic"
 
+	"al.essio.dev/pkg/shellescape"
+
 	"github.com/lkup/lkup/drivers"
 )
 
@@ -77,5 +79,5 @@ func (d *Driver) host(m drivers.Machine) host {
 // as descriptors and without the seed, which is gone by then. By hand it works
 // once Start has joined the initrds.
 func (d *Driver) CommandLine(m drivers.Machine) string {
-	return quote(append([]string{binaryFor(m.Arch)}, args(m, d.host(m))...))
+	return shellescape.QuoteCommand(append([]string{binaryFor(m.Arch)}, args(m, d.host(m))...))
 }

@@ -3,10 +3,8 @@ package qemu
 import (
 	"errors"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -26,18 +24,6 @@ func TestSettingsAreReadBackFromTheCommandLine(t *testing.T) {
 	}
 	if memory != m.Memory {
 		t.Errorf("memory %d, want %d", memory, m.Memory)
-	}
-}
-
-func TestAShellReadsQuotedWordsAsTheyWere(t *testing.T) {
-	words := []string{"plain", "", "two words", "it's", `"$HOME" \n`, "a\nb", "*", "~", "#x", "a;b&c|d", "<>", "{a,b}", "ü", "-x=1,y"}
-	out, err := exec.Command("sh", "-c", `printf '%s\0' `+quote(words)).Output()
-	if err != nil {
-		t.Fatal(err)
-	}
-	got := strings.Split(strings.TrimSuffix(string(out), "\x00"), "\x00")
-	if diff := cmp.Diff(words, got); diff != "" {
-		t.Errorf("words (-want +got):\n%s", diff)
 	}
 }
 
@@ -94,16 +80,6 @@ func TestInitrdsAreJoinedAtMultiplesOfFour(t *testing.T) {
 	}
 	if diff := cmp.Diff("12345\x00\x00\x001234"+"1\x00\x00\x00", string(got)); diff != "" {
 		t.Errorf("joined (-want +got):\n%s", diff)
-	}
-}
-
-func TestAFullDiskSaysWhatToDo(t *testing.T) {
-	err := full(&os.PathError{Op: "write", Path: "/state/x", Err: syscall.ENOSPC}, "/state")
-	if !errors.Is(err, syscall.ENOSPC) || !strings.Contains(err.Error(), "no space is left for /state; free some") {
-		t.Errorf("the error is %v", err)
-	}
-	if other := errors.New("other"); full(other, "/state") != other {
-		t.Error("another error is changed")
 	}
 }
 

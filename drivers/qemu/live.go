@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/lkup/lkup/drivers"
+	"github.com/lkup/lkup/drivers/local"
 )
 
 // running is a connection to the monitor of a running machine.
@@ -49,11 +50,11 @@ func (d *Driver) Forward(ctx context.Context, m drivers.Machine) error {
 		if slices.Contains(now, p) {
 			continue
 		}
-		if err := portFree(p); err != nil {
+		if err := local.PortFree(p); err != nil {
 			return err
 		}
 		if err := q.human("hostfwd_add user0 "+forward(p), ""); err != nil {
-			if held := portFree(p); held != nil {
+			if held := local.PortFree(p); held != nil {
 				return held // somebody took it just now
 			}
 			return err
@@ -185,7 +186,7 @@ func (d *Driver) Grow(ctx context.Context, m drivers.Machine) error {
 			continue
 		}
 		if _, err := q.do("block_resize", map[string]any{"node-name": volumeNode(n), "size": v.Size * mib}); err != nil {
-			return full(fmt.Errorf("make volume %s larger: %w", v.Name, err), v.Path)
+			return local.Full(fmt.Errorf("make volume %s larger: %w", v.Name, err), v.Path)
 		}
 	}
 	return nil

@@ -8,6 +8,7 @@ import (
 	"syscall"
 
 	"github.com/lkup/lkup/drivers"
+	"github.com/lkup/lkup/drivers/local"
 	"github.com/lkup/lkup/share"
 )
 
@@ -56,7 +57,7 @@ func (d *Driver) serve(m drivers.Machine) (ends []*os.File, err error) {
 	}
 	said, err := os.OpenFile(filesLog(m), os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
-		return ends, full(err, m.Dir)
+		return ends, local.Full(err, m.Dir)
 	}
 	defer said.Close()
 	command := append(append([]string{}, d.settings.FileServer...), share.Encode(all))

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/lkup/lkup/drivers"
+	"github.com/lkup/lkup/drivers/local"
 	"github.com/lkup/lkup/internal/process"
 )
 
@@ -53,7 +54,7 @@ const (
 func (d *Driver) spawn(ctx context.Context, program string, m drivers.Machine, h host, memory *os.File) error {
 	files, said, err := open(m)
 	if err != nil {
-		return full(err, m.Dir)
+		return local.Full(err, m.Dir)
 	}
 	defer closeAll(append(files, said)) // QEMU has its own
 	h.monitor, h.console = monitorDescriptor, consoleDescriptor
@@ -102,7 +103,7 @@ func open(m drivers.Machine) (files []*os.File, said *os.File, err error) {
 			closeAll(files)
 		}
 	}()
-	lock, err := takeLock(lockPath(m))
+	lock, err := local.Lock(lockPath(m))
 	if err != nil {
 		return nil, nil, err
 	}
@@ -136,7 +137,7 @@ func listen(path string) (*os.File, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, err
 	}
-	if err := remove(path); err != nil {
+	if err := local.Remove(path); err != nil {
 		return nil, err
 	}
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
@@ -212,13 +213,13 @@ func (c child) kill(why error) error {
 		return errors.Join(why, err)
 	}
 	_ = <-c.exited // by that signal
-	return errors.Join(why, remove(runPath(c.m)))
+	return errors.Join(why, local.Remove(runPath(c.m)))
 }
 
 // died says what QEMU said before it ended, or what is known to be the cause.
 func (c child) died(how error) error {
-	_ = remove(runPath(c.m), monitorPath(c.m), consolePath(c.m)) // they are of no use, and do no harm
-	if err := portsFree(c.m); err != nil {
+	_ = local.Remove(runPath(c.m), monitorPath(c.m), consolePath(c.m)) // they are of no use, and do no harm
+	if err := local.PortsFree(c.m); err != nil {
 		return err // somebody took one just now
 	}
 	said, err := os.ReadFile(sayingsPath(c.m))

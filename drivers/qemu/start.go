@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/lkup/lkup/drivers"
+	"github.com/lkup/lkup/drivers/local"
 )
 
 // Start starts QEMU on its own: in a session of its own, holding the machine's
@@ -23,7 +24,7 @@ func (d *Driver) Start(ctx context.Context, m drivers.Machine) error {
 		if status.Detail != "" { // on its way up, and may not have read it yet
 			return nil
 		}
-		return remove(seededPath(m))
+		return local.Remove(seededPath(m))
 	case drivers.Paused:
 		return d.Resume(ctx, m)
 	case drivers.Unknown:
@@ -45,7 +46,7 @@ func (d *Driver) Start(ctx context.Context, m drivers.Machine) error {
 	err = d.plug(ctx, m, func() error { return d.launch(ctx, program, m) })
 	var exit *ExitError
 	if err == nil || errors.As(err, &exit) { // else it may still be on its way up
-		err = errors.Join(err, remove(seededPath(m)))
+		err = errors.Join(err, local.Remove(seededPath(m)))
 	}
 	return err
 }
@@ -54,12 +55,12 @@ func (d *Driver) Start(ctx context.Context, m drivers.Machine) error {
 func joinInitrds(m drivers.Machine) error {
 	if len(m.Boot.Initrds) > 1 {
 		if err := join(joinedPath(m), m.Boot.Initrds); err != nil {
-			return full(fmt.Errorf("join the initrds: %w", err), m.Dir)
+			return local.Full(fmt.Errorf("join the initrds: %w", err), m.Dir)
 		}
 	}
 	if len(m.Boot.Seed) > 0 {
 		if err := join(seededPath(m), slices.Concat(m.Boot.Initrds, m.Boot.Seed)); err != nil {
-			return full(fmt.Errorf("join the initrds: %w", err), m.RunDir)
+			return local.Full(fmt.Errorf("join the initrds: %w", err), m.RunDir)
 		}
 	}
 	return nil
@@ -109,7 +110,7 @@ func check(m drivers.Machine) error {
 			return noFirmware(m.Arch)
 		}
 	}
-	return portsFree(m)
+	return local.PortsFree(m)
 }
 
 func disks(m drivers.Machine) []string {

@@ -5,14 +5,16 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
 	"syscall"
 	"time"
 
+	"al.essio.dev/pkg/shellescape"
+
 	"github.com/lkup/lkup/drivers"
+	"github.com/lkup/lkup/drivers/local"
 	"github.com/lkup/lkup/internal/process"
 )
 
@@ -32,7 +34,7 @@ func (d *Driver) Status(ctx context.Context, m drivers.Machine) (drivers.Status,
 	case drivers.Unknown:
 		return drivers.Status{State: state, Detail: fmt.Sprintf(
 			"a process holds %s or listens on %s, and none can be proven to be the machine's; see: fuser -v %[1]s %[2]s",
-			quote([]string{lockPath(m)}), quote([]string{monitorPath(m)}))}, nil
+			shellescape.QuoteCommand([]string{lockPath(m)}), shellescape.QuoteCommand([]string{monitorPath(m)}))}, nil
 	}
 	status := drivers.Status{State: drivers.Running, PID: r.PID, Started: r.Started}
 	if words, err := process.CommandLine(r.PID); err == nil {
@@ -90,7 +92,7 @@ func (d *Driver) Ended(ctx context.Context, m drivers.Machine) (drivers.Ending, 
 	if err != nil || state != drivers.Stopped {
 		return drivers.NotEnded, err
 	}
-	crashed, err := exists(pidPath(m))
+	crashed, err := local.Exists(pidPath(m))
 	if err != nil || !crashed {
 		return drivers.EndedOff, err
 	}
@@ -182,11 +184,11 @@ func find(ctx context.Context, m drivers.Machine) (run, drivers.State, error) {
 		if r, ok := recorded(m); ok {
 			return r, drivers.Running, nil
 		}
-		held, err := lockHeld(lockPath(m))
+		held, err := local.Locked(lockPath(m))
 		if err != nil {
 			return run{}, "", err
 		}
-		created, err := exists(createdPath(m))
+		created, err := local.Exists(createdPath(m))
 		if err != nil {
 			return run{}, "", err
 		}
@@ -246,7 +248,7 @@ func record(m drivers.Machine, r run) error {
 	}
 	part := runPath(m) + ".part"
 	if err := os.WriteFile(part, content, 0o600); err != nil {
-		return full(err, m.Dir)
+		return local.Full(err, m.Dir)
 	}
 	return os.Rename(part, runPath(m))
 }
@@ -256,7 +258,7 @@ const listenLimit = 500 * time.Millisecond
 
 // listens reports whether some process listens on a socket.
 func listens(path string) bool {
-	if there, err := exists(path); err == nil && !there {
+	if there, err := local.Exists(path); err == nil && !there {
 		return false
 	}
 	conn, err := net.DialTimeout("unix", path, listenLimit)
@@ -264,12 +266,4 @@ func listens(path string) bool {
 		_ = conn.Close() // nothing was said
 	}
 	return err == nil || errors.Is(err, syscall.EAGAIN)
-}
-
-func exists(path string) (bool, error) {
-	_, err := os.Lstat(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
-	}
-	return err == nil, err
 }

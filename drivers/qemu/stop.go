@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/lkup/lkup/drivers"
+	"github.com/lkup/lkup/drivers/local"
 	"github.com/lkup/lkup/internal/process"
 )
 
@@ -57,7 +58,7 @@ func (d *Driver) Stop(ctx context.Context, m drivers.Machine, grace time.Duratio
 		}
 		if ended {
 			// What is left behind does no harm: the next start replaces it.
-			_ = remove(runPath(m), pidPath(m), monitorPath(m), consolePath(m), seededPath(m))
+			_ = local.Remove(runPath(m), pidPath(m), monitorPath(m), consolePath(m), seededPath(m))
 			return drivers.StopReport{By: rung.step, Took: time.Since(began)}, drivers.UnplugEnded(ctx, d.settings.Switch, m)
 		}
 	}
@@ -113,7 +114,7 @@ func (l ladder) gone() (bool, error) {
 	if l.run.Verify() != process.No {
 		return false, nil
 	}
-	held, err := lockHeld(lockPath(l.m))
+	held, err := local.Locked(lockPath(l.m))
 	return !held, err
 }
 

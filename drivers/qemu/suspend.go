@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/lkup/lkup/drivers"
+	"github.com/lkup/lkup/drivers/local"
 )
 
 // Pause stops the guest's processors. QEMU has by then written to the disks
@@ -120,7 +121,7 @@ func (d *Driver) Save(ctx context.Context, m drivers.Machine, path string) (err 
 	}
 	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
-		return full(err, path)
+		return local.Full(err, path)
 	}
 	defer func() {
 		err = errors.Join(err, file.Close())
@@ -134,9 +135,9 @@ func (d *Driver) Save(ctx context.Context, m drivers.Machine, path string) (err 
 		}
 	}()
 	if err := q.save(ctx, file); err != nil {
-		return full(fmt.Errorf("save the memory of %s: %w", m.Address, err), path)
+		return local.Full(fmt.Errorf("save the memory of %s: %w", m.Address, err), path)
 	}
-	return full(file.Sync(), path)
+	return local.Full(file.Sync(), path)
 }
 
 // save has QEMU write to the file, and waits until all of it is written.

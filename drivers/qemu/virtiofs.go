@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/lkup/lkup/drivers"
+	"github.com/lkup/lkup/drivers/local"
 	"github.com/lkup/lkup/spec"
 )
 
@@ -85,7 +86,7 @@ func (d *Driver) serveVirtiofs(m drivers.Machine) (ends []*os.File, err error) {
 	}
 	said, err := os.OpenFile(virtiofsLog(m), os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
-		return nil, full(err, m.Dir)
+		return nil, local.Full(err, m.Dir)
 	}
 	defer said.Close()
 	for n, s := range m.Shares {
@@ -118,7 +119,7 @@ func (d *Driver) startVirtiofsd(program, dir, socket string, said *os.File) (*os
 		return nil, err
 	}
 	defer conn.Close() // the file is another descriptor
-	if err := remove(socket); err != nil {
+	if err := local.Remove(socket); err != nil {
 		return nil, err
 	}
 	end, err := conn.File()

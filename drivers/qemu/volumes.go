@@ -8,7 +8,10 @@ import (
 	"os"
 	"strconv"
 
+	"al.essio.dev/pkg/shellescape"
+
 	"github.com/lkup/lkup/drivers"
+	"github.com/lkup/lkup/drivers/local"
 	"github.com/lkup/lkup/internal/process"
 )
 
@@ -52,7 +55,7 @@ func (d *Driver) volume(ctx context.Context, v drivers.Volume) error {
 	case size >= want || v.ReadOnly:
 		return nil
 	case v.Format == "raw":
-		return full(os.Truncate(v.Path, int64(want)), v.Path)
+		return local.Full(os.Truncate(v.Path, int64(want)), v.Path)
 	}
 	return d.image(ctx, "resize", "-q", "-f", v.Format, v.Path, strconv.FormatUint(want, 10))
 }
@@ -67,7 +70,7 @@ func (d *Driver) makeVolume(ctx context.Context, v drivers.Volume) error {
 		err = d.image(ctx, "create", "-q", "-f", v.Format, partial, size)
 	}
 	if err != nil {
-		return full(fmt.Errorf("make volume %s: %w", v.Name, err), v.Path)
+		return local.Full(fmt.Errorf("make volume %s: %w", v.Name, err), v.Path)
 	}
 	return os.Rename(partial, v.Path)
 }
@@ -90,7 +93,7 @@ func (d *Driver) image(ctx context.Context, words ...string) error {
 	cmd := process.Command(ctx, program, words...)
 	cmd.Env = append([]string{}, d.settings.Env...)
 	if output, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("%w\n%s\n  %s", err, indent(string(output)), quote(append([]string{program}, words...)))
+		return fmt.Errorf("%w\n%s\n  %s", err, indent(string(output)), shellescape.QuoteCommand(append([]string{program}, words...)))
 	}
 	return nil
 }

@@ -7,24 +7,6 @@ import (
 	"github.com/lkup/lkup/drivers"
 )
 
-// quote shows a command for a POSIX shell.
-func quote(words []string) string {
-	quoted := make([]string, len(words))
-	for i, w := range words {
-		quoted[i] = w
-		if w == "" || strings.ContainsFunc(w, special) {
-			quoted[i] = "'" + strings.ReplaceAll(w, "'", `'\''`) + "'"
-		}
-	}
-	return strings.Join(quoted, " ")
-}
-
-// special reports whether a character may mean something to a shell.
-func special(r rune) bool {
-	plain := r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-_=+.,:/@%", r)
-	return !plain
-}
-
 // settings reads back from a process's command line what args wrote there.
 func settings(words []string) (ports []drivers.Port, memory int) {
 	for n := 1; n < len(words); n++ {

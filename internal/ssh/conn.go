@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"al.essio.dev/pkg/shellescape"
 	"github.com/pkg/sftp"
 	"golang.org/x/crypto/ssh"
 )
@@ -236,18 +237,4 @@ func exitStatus(err error) (int, error) {
 // Quote makes one line of a command's words that a POSIX shell takes apart
 // into the same words. A guest without a shell splits at white space, so words
 // that need no quotes have none.
-func Quote(words []string) string {
-	quoted := make([]string, len(words))
-	for i, w := range words {
-		quoted[i] = w
-		if w == "" || strings.ContainsFunc(w, special) {
-			quoted[i] = "'" + strings.ReplaceAll(w, "'", `'\''`) + "'"
-		}
-	}
-	return strings.Join(quoted, " ")
-}
-
-func special(r rune) bool {
-	plain := r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("_-./:=@%+,", r)
-	return !plain
-}
+func Quote(words []string) string { return shellescape.QuoteCommand(words) }

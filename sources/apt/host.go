@@ -16,6 +16,8 @@ import (
 	"sync"
 	"time"
 
+	"al.essio.dev/pkg/shellescape"
+
 	"github.com/lkup/lkup/internal/process"
 	"github.com/lkup/lkup/sources"
 	"github.com/lkup/lkup/sources/store"
@@ -41,22 +43,11 @@ type CommandError struct {
 }
 
 func (e *CommandError) Error() string {
-	quoted := make([]string, len(e.Args))
-	for i, arg := range e.Args {
-		quoted[i] = quote(arg)
-	}
-	return fmt.Sprintf("%s: %v\n%s", strings.Join(quoted, " "), e.Err, e.Output)
+	return fmt.Sprintf("%s: %v\n%s", shellescape.QuoteCommand(e.Args), e.Err, e.Output)
 }
 
 // Unwrap gives the exit status, or why the command did not start.
 func (e *CommandError) Unwrap() error { return e.Err }
-
-func quote(arg string) string {
-	if arg != "" && !strings.ContainsAny(arg, " \t\n'\"\\$`*?[]{}()<>|&;#~!") {
-		return arg
-	}
-	return "'" + strings.ReplaceAll(arg, "'", `'\''`) + "'"
-}
 
 // host runs the host's apt on private lists, one directory per architecture.
 type host struct {

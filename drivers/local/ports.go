@@ -1,4 +1,4 @@
-package qemu
+package local
 
 import (
 	"errors"
@@ -11,23 +11,29 @@ import (
 	"github.com/lkup/lkup/internal/process"
 )
 
-// portsFree tells early, and with a name, what QEMU would only say is
+// PortsFree tells early, and with a name, what a hypervisor would only say is
 // impossible. It takes each port for a moment.
 //
 // A switch's ports are its own affair: it may hold them already.
-func portsFree(m drivers.Machine) error {
+func PortsFree(m drivers.Machine) error {
 	if len(m.NICs) > 0 {
 		return nil
 	}
-	for _, p := range m.Ports {
-		if err := portFree(p); err != nil {
+	for n, p := range m.Ports {
+		for _, before := range m.Ports[:n] {
+			if before.Address == p.Address && before.Host == p.Host && before.Protocol == p.Protocol {
+				return fmt.Errorf("host port %s is asked for twice; change one \"host\"", net.JoinHostPort(p.Address, strconv.Itoa(p.Host)))
+			}
+		}
+		if err := PortFree(p); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func portFree(p drivers.Port) error {
+// PortFree does so for one port.
+func PortFree(p drivers.Port) error {
 	where := net.JoinHostPort(p.Address, strconv.Itoa(p.Host))
 	err := listenOnce(p.Protocol, where)
 	switch {

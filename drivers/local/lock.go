@@ -1,4 +1,4 @@
-package qemu
+package local
 
 import (
 	"errors"
@@ -9,9 +9,8 @@ import (
 	"time"
 )
 
-// The lock of a machine is a flock on a file in its directory. QEMU inherits
-// the open file, so the lock lives exactly as long as the process, whoever
-// started it and however that one ended.
+// lookLimit is how long those are waited for who only look at a lock.
+const lookLimit = time.Second
 
 // flock takes a lock without waiting; the error is EWOULDBLOCK if somebody
 // else has it.
@@ -23,9 +22,10 @@ func flock(f *os.File, how int) error {
 	}
 }
 
-// lockHeld reports whether a process holds the lock. It takes the lock shared
-// for a moment, so that two who look do not take each other for a machine.
-func lockHeld(path string) (bool, error) {
+// Locked reports whether a process holds a machine's lock, a flock on a file in
+// its directory. It takes the lock shared for a moment, so that two who look do
+// not take each other for a machine.
+func Locked(path string) (bool, error) {
 	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
@@ -41,16 +41,17 @@ func lockHeld(path string) (bool, error) {
 	return false, err
 }
 
-// takeLock takes the lock for a process to inherit. Whoever only looks is
-// waited for.
-func takeLock(path string) (*os.File, error) {
+// Lock takes a machine's lock for processes to inherit: it lives exactly as long
+// as they do, whoever started them and however that one ended. Whoever only
+// looks is waited for.
+func Lock(path string) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, err
 	}
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	for limit := time.Now().Add(settleLimit); ; <-tick.C {
+	for limit := time.Now().Add(lookLimit); ; <-tick.C {
 		err := flock(f, syscall.LOCK_EX)
 		if err == nil {
 			return f, nil
