@@ -18,7 +18,8 @@ func parent(p string) string { return path.Dir(p) }
 // makeRoot puts this process onto a mount of its own over the same files. The
 // kernel refuses pivot_root, which runc needs, to a process whose root is the
 // initramfs itself, because nothing lies below that; it allows it from here.
-// No file is copied.
+// The mount lies upon the initramfs, so that who enters a container's mounts, as
+// by docker exec, finds the container's root at their top. No file is copied.
 func makeRoot() error {
 	const own = "/.root"
 	if err := os.MkdirAll(own, 0o755); err != nil {
@@ -27,10 +28,7 @@ func makeRoot() error {
 	if err := unix.Mount("/", own, "", unix.MS_BIND, ""); err != nil {
 		return err
 	}
-	if err := unix.Chroot(own); err != nil {
-		return err
-	}
-	return os.Chdir("/")
+	return moveToRoot(own)
 }
 
 type mount struct {

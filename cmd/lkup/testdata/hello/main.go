@@ -1,4 +1,5 @@
-// Hello answers HTTP on port 80, and is all that a container needs to hold.
+// Hello answers HTTP on port 80, and is all that a container needs to hold. With
+// arguments it lists the container's root.
 package main
 
 import (
@@ -8,6 +9,11 @@ import (
 )
 
 func main() {
+	if len(os.Args) > 1 {
+		entries, err := os.ReadDir("/")
+		fmt.Println(entries, err)
+		return
+	}
 	http.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
 		name, _ := os.Hostname()
 		fmt.Fprintln(w, "hello from container", name)
