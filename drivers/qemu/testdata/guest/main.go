@@ -15,6 +15,7 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
+	"sync"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -124,7 +125,13 @@ func memory(w http.ResponseWriter, _ *http.Request) {
 	fmt.Fprint(w, info.Totalram*uint64(info.Unit)>>20)
 }
 
+// mounting is held while something is mounted: who asks again, because the
+// answer was late, is answered once it is there.
+var mounting sync.Mutex
+
 func mount(w http.ResponseWriter, r *http.Request) {
+	mounting.Lock()
+	defer mounting.Unlock()
 	tag := strings.TrimPrefix(r.URL.Path, "/mount/")
 	err := os.MkdirAll("/"+tag, 0o755)
 	if err == nil {
