@@ -20,12 +20,12 @@ const (
 // written: what fails so often needs a person.
 const defaultRestarts = 5
 
-// DefaultStopGracePeriod is how long a guest has to power off by itself if its
+// defaultStopGracePeriod is how long a guest has to power off by itself if its
 // stack file does not say.
-const DefaultStopGracePeriod = 20 * time.Second
+const defaultStopGracePeriod = 20 * time.Second
 
 // Grace is how long the guest has to power off by itself.
-func (v VM) Grace() time.Duration { return cmp.Or(v.StopGracePeriod, DefaultStopGracePeriod) }
+func (v VM) Grace() time.Duration { return cmp.Or(v.StopGracePeriod, defaultStopGracePeriod) }
 
 // mostRestarts bounds the number that can be written.
 const mostRestarts = 1000

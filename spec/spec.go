@@ -186,7 +186,7 @@ type VM struct {
 	Lifecycle Lifecycle         `json:"lifecycle,omitzero"`
 	Restart   Restart           `json:"restart,omitzero"`
 	// StopGracePeriod is how long the guest has to power off by itself when it is
-	// stopped; 0: DefaultStopGracePeriod. Nanoseconds in JSON.
+	// stopped; 0: not said, see Grace. Nanoseconds in JSON.
 	StopGracePeriod time.Duration `json:"stop_grace_period,omitempty"`
 	Watch           []Watch       `json:"watch,omitempty"` // sorted
 

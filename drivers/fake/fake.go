@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/lkup/lkup/drivers"
+	"github.com/lkup/lkup/drivers/local"
 	"github.com/lkup/lkup/guest"
 )
 
@@ -217,10 +218,12 @@ func (d *Driver) Stop(ctx context.Context, m drivers.Machine, grace time.Duratio
 }
 
 // PowerOff ends the machine's process as its guest would.
-func (d *Driver) PowerOff(m drivers.Machine) error { return errors.Join(remove(d.up(m)), d.Kill(m)) }
+func (d *Driver) PowerOff(m drivers.Machine) error {
+	return errors.Join(local.Remove(d.up(m)), d.Kill(m))
+}
 
 // Kill ends the machine's process as if it had crashed.
-func (d *Driver) Kill(m drivers.Machine) error { return remove(d.processFile(m.ID)) }
+func (d *Driver) Kill(m drivers.Machine) error { return local.Remove(d.processFile(m.ID)) }
 
 // Delete removes the mark.
 func (d *Driver) Delete(ctx context.Context, m drivers.Machine) error {
@@ -228,21 +231,10 @@ func (d *Driver) Delete(ctx context.Context, m drivers.Machine) error {
 	if err != nil {
 		return err
 	}
-	switch s.State {
-	case drivers.Running, drivers.Paused:
-		return fmt.Errorf("%s still runs (process %d); stop it first", m.Address, s.PID)
-	case drivers.Unknown:
-		return errors.New(s.Detail)
-	case drivers.Absent, drivers.Stopped:
-	}
-	return d.step("delete", m, func() error { return errors.Join(remove(d.up(m)), remove(d.created(m))) })
-}
-
-func remove(path string) error {
-	if err := os.Remove(path); !errors.Is(err, fs.ErrNotExist) {
+	if err := local.Deletable(m, s); err != nil {
 		return err
 	}
-	return nil
+	return d.step("delete", m, func() error { return local.Remove(d.up(m), d.created(m)) })
 }
 
 // Status reads the files.

@@ -47,7 +47,7 @@ func Rules() []Rule {
 		{"agent/npm/npmtest", nil, []string{"hcl", "os", "exec", "terminal", "clock"}},
 		{"drivers", []string{"spec"}, []string{"hcl", "os", "exec"}},
 		{"drivers/drivertest", append([]string{"internal/porttest"}, driver...), []string{"hcl"}},
-		{"drivers/fake", append([]string{"guest", "internal/process"}, driver...), []string{"hcl"}},
+		{"drivers/fake", append([]string{"drivers/local", "guest", "internal/process"}, driver...), []string{"hcl"}},
 		{"drivers/hyperkit", append([]string{"drivers/local", "internal/process"}, driver...), []string{"hcl"}},
 		{"drivers/local", append([]string{"internal/process"}, driver...), []string{"hcl", "exec"}},
 		{"drivers/qemu", append([]string{"drivers/local", "internal/process", "share"}, driver...), []string{"hcl"}},
